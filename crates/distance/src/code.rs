@@ -1,0 +1,164 @@
+//! Integer kernels for 8-bit codes.
+//!
+//! A stored vector is a row of signed bytes, a query a row of signed 16-bit integers. Both kinds of inner product are
+//! computed **exactly**: products are widened before they are added, partial sums stay below the range of their 32-bit
+//! lanes, and lanes are folded into 64 bits before they could leave it. Exactness is what the error bounds of
+//! `vs_quantize` rest on: an inner product that cancels to nearly nothing is as right as a large one, on every machine,
+//! in every order of summation. So all kernels agree to the last bit and an index may be built on one processor and
+//! read on another.
+//!
+//! Each kernel exists as plain Rust ([`SCALAR`](CodeKernels::scalar), which compilers turn into SSE2 or NEON code) and,
+//! where the processor has it, in AVX2; [`CodeKernels::detect`] picks once per process.
+
+use std::sync::OnceLock;
+
+#[cfg(target_arch = "x86_64")]
+#[path = "code_avx2.rs"]
+mod avx2;
+#[path = "code_scalar.rs"]
+mod scalar;
+
+/// Elements after which 32-bit lanes are folded into 64 bits.
+///
+/// The widest lane sum is the AVX2 one: of a block, each of the 64 lanes of pairs (4 accumulators of 8 lanes, every
+/// lane adding two products at a time) takes `BLOCK / 64` sums of two products of at most 32,767 · 127.
+const BLOCK: usize = 255 * 64;
+const _: () = assert!((BLOCK as i64 / 64) * 2 * 32_767 * 127 <= i32::MAX as i64);
+
+/// One set of kernels; all sets give the same numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct CodeKernels {
+    name: &'static str,
+    dot_i16_i8: fn(&[i16], &[i8]) -> i64,
+    dot_i8_i8: fn(&[i8], &[i8]) -> i64,
+}
+
+impl CodeKernels {
+    /// The kernels in plain Rust: the reference, and the choice where nothing better is there.
+    #[must_use]
+    pub fn scalar() -> Self {
+        Self { name: "scalar", dot_i16_i8: scalar::dot_i16_i8, dot_i8_i8: scalar::dot_i8_i8 }
+    }
+
+    /// Every set this processor can run, the fastest last.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let mut sets = vec![Self::scalar()];
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            sets.push(Self { name: "avx2", dot_i16_i8: avx2::dot_i16_i8, dot_i8_i8: avx2::dot_i8_i8 });
+        }
+        sets
+    }
+
+    /// The fastest set, looked up once per process.
+    #[must_use]
+    pub fn detect() -> Self {
+        static BEST: OnceLock<CodeKernels> = OnceLock::new();
+        *BEST.get_or_init(|| Self::available().pop().unwrap_or_else(Self::scalar))
+    }
+
+    /// `"scalar"` or `"avx2"`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// `Σ query[i] · code[i]` over the shorter of the two lengths, exactly.
+    ///
+    /// `query` may hold −32,767 ..= 32,767 and `code` −127 ..= 127. With the two values outside those ranges (−32,768
+    /// and −128, which the quantiser never writes) the result is some number, and nothing worse.
+    #[inline]
+    #[must_use]
+    pub fn dot_i16_i8(&self, query: &[i16], code: &[i8]) -> i64 {
+        (self.dot_i16_i8)(query, code)
+    }
+
+    /// `Σ a[i] · b[i]` over the shorter of the two lengths, exactly for elements in −127 ..= 127; an element of −128
+    /// makes the result some number, and nothing worse.
+    #[inline]
+    #[must_use]
+    pub fn dot_i8_i8(&self, a: &[i8], b: &[i8]) -> i64 {
+        (self.dot_i8_i8)(a, b)
+    }
+}
+
+/// Asks the processor to bring `bytes` into its caches; a hint without any other effect.
+#[inline(always)]
+pub fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(64) {
+        // SAFETY: a prefetch neither reads nor writes as far as the program can tell and never faults; SSE is part of
+        // every x86-64 processor.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A small generator: tests need many numbers, not good ones.
+    struct Rng(u64);
+
+    impl Rng {
+        fn below(&mut self, n: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % n
+        }
+    }
+
+    fn exact<A: Copy + Into<i64>, B: Copy + Into<i64>>(a: &[A], b: &[B]) -> i64 {
+        a.iter().zip(b).map(|(&x, &y)| x.into() * y.into()).sum()
+    }
+
+    /// Lengths around every vector width, around the folding block, and the largest an embedding can have.
+    fn lengths() -> Vec<usize> {
+        let mut all: Vec<usize> = (0..200).collect();
+        all.extend([784, 1001, 4096, 8000, 15_999, 16_000]);
+        all.extend([BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 17, 70_000]);
+        all
+    }
+
+    #[test]
+    fn every_kernel_is_exact_on_random_rows() {
+        let mut rng = Rng(0x9e37_79b9_7f4a_7c15);
+        for n in lengths() {
+            let query: Vec<i16> = (0..n).map(|_| rng.below(65_535) as i32 - 32_767).map(|v| v as i16).collect();
+            let a: Vec<i8> = (0..n).map(|_| (rng.below(255) as i32 - 127) as i8).collect();
+            let b: Vec<i8> = (0..n).map(|_| (rng.below(255) as i32 - 127) as i8).collect();
+            for kernels in CodeKernels::available() {
+                assert_eq!(kernels.dot_i16_i8(&query, &a), exact(&query, &a), "{} i16 {n}", kernels.name());
+                assert_eq!(kernels.dot_i8_i8(&a, &b), exact(&a, &b), "{} i8 {n}", kernels.name());
+            }
+        }
+    }
+
+    #[test]
+    fn no_lane_overflows_at_the_extremes() {
+        for n in lengths() {
+            for (q, a, b) in [(32_767i16, 127i8, 127i8), (-32_767, 127, -127), (-32_767, -127, -127), (32_767, -127, 127)] {
+                let (query, a, b) = (vec![q; n], vec![a; n], vec![b; n]);
+                for kernels in CodeKernels::available() {
+                    assert_eq!(kernels.dot_i16_i8(&query, &a), exact(&query, &a), "{} i16 {n}", kernels.name());
+                    assert_eq!(kernels.dot_i8_i8(&a, &b), exact(&a, &b), "{} i8 {n}", kernels.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn unequal_lengths_stop_at_the_shorter_and_strange_values_do_no_harm() {
+        for kernels in CodeKernels::available() {
+            assert_eq!(kernels.dot_i16_i8(&[1; 100], &[1; 70]), 70);
+            assert_eq!(kernels.dot_i8_i8(&[1; 33], &[1; 70]), 33);
+            // Outside the contract: any number will do, but there must be one.
+            let _ = kernels.dot_i8_i8(&[i8::MIN; 999], &[i8::MIN; 999]);
+            let _ = kernels.dot_i16_i8(&[i16::MIN; 40_000], &[i8::MIN; 40_000]);
+        }
+    }
+}
