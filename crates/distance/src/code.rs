@@ -7,10 +7,9 @@
 //! in every order of summation. So all kernels agree to the last bit and an index may be built on one processor and
 //! read on another.
 //!
-//! Each kernel exists as plain Rust ([`SCALAR`](CodeKernels::scalar), which compilers turn into SSE2 or NEON code) and,
-//! where the processor has it, in AVX2; [`CodeKernels::detect`] picks once per process.
+//! Each kernel exists as plain Rust, which compilers turn into SSE2 or NEON code, and in AVX2.
 
-use std::sync::OnceLock;
+use crate::isa::{Dispatch, Isa};
 
 #[cfg(target_arch = "x86_64")]
 #[path = "code_avx2.rs"]
@@ -25,43 +24,50 @@ mod scalar;
 const BLOCK: usize = 255 * 64;
 const _: () = assert!((BLOCK as i64 / 64) * 2 * 32_767 * 127 <= i32::MAX as i64);
 
-/// One set of kernels; all sets give the same numbers.
-#[derive(Debug, Clone, Copy)]
+/// The kernels for 8-bit codes on one instruction set; all sets give the same numbers.
+#[derive(Debug)]
 pub struct CodeKernels {
-    name: &'static str,
-    dot_i16_i8: fn(&[i16], &[i8]) -> i64,
-    dot_i8_i8: fn(&[i8], &[i8]) -> i64,
+    isa: Isa,
+    dot_i16_i8: unsafe fn(&[i16], &[i8]) -> i64,
+    dot_i8_i8: unsafe fn(&[i8], &[i8]) -> i64,
 }
 
+static KERNELS: Dispatch<CodeKernels> = Dispatch::new(|isa| match isa {
+    Isa::Scalar => Some(&SCALAR),
+    #[cfg(target_arch = "x86_64")]
+    Isa::Avx2 => Some(&AVX2),
+    _ => None,
+});
+
+static SCALAR: CodeKernels =
+    CodeKernels { isa: Isa::Scalar, dot_i16_i8: scalar::dot_i16_i8, dot_i8_i8: scalar::dot_i8_i8 };
+
+#[cfg(target_arch = "x86_64")]
+static AVX2: CodeKernels = CodeKernels { isa: Isa::Avx2, dot_i16_i8: avx2::dot_i16_i8, dot_i8_i8: avx2::dot_i8_i8 };
+
 impl CodeKernels {
-    /// The kernels in plain Rust: the reference, and the choice where nothing better is there.
+    /// The kernels for `isa`, if there are any and this processor can run them.
     #[must_use]
-    pub fn scalar() -> Self {
-        Self { name: "scalar", dot_i16_i8: scalar::dot_i16_i8, dot_i8_i8: scalar::dot_i8_i8 }
+    pub fn for_isa(isa: Isa) -> Option<&'static CodeKernels> {
+        KERNELS.for_isa(isa)
     }
 
-    /// Every set this processor can run, the fastest last.
+    /// The kernels for the best instruction set of this processor.
+    #[inline]
     #[must_use]
-    pub fn available() -> Vec<Self> {
-        let mut sets = vec![Self::scalar()];
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            sets.push(Self { name: "avx2", dot_i16_i8: avx2::dot_i16_i8, dot_i8_i8: avx2::dot_i8_i8 });
-        }
-        sets
+    pub fn active() -> &'static CodeKernels {
+        KERNELS.active()
     }
 
-    /// The fastest set, looked up once per process.
-    #[must_use]
-    pub fn detect() -> Self {
-        static BEST: OnceLock<CodeKernels> = OnceLock::new();
-        *BEST.get_or_init(|| Self::available().pop().unwrap_or_else(Self::scalar))
+    /// Every set this processor can run, best first; the last is always the scalar one.
+    pub fn available() -> impl Iterator<Item = &'static CodeKernels> {
+        Isa::ALL.into_iter().filter_map(Self::for_isa)
     }
 
-    /// `"scalar"` or `"avx2"`.
+    /// The instruction set of these kernels.
     #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn isa(&self) -> Isa {
+        self.isa
     }
 
     /// `Σ query[i] · code[i]` over the shorter of the two lengths, exactly.
@@ -71,7 +77,8 @@ impl CodeKernels {
     #[inline]
     #[must_use]
     pub fn dot_i16_i8(&self, query: &[i16], code: &[i8]) -> i64 {
-        (self.dot_i16_i8)(query, code)
+        // SAFETY: `Dispatch` hands out a table only where the processor has its instruction set.
+        unsafe { (self.dot_i16_i8)(query, code) }
     }
 
     /// `Σ a[i] · b[i]` over the shorter of the two lengths, exactly for elements in −127 ..= 127; an element of −128
@@ -79,7 +86,8 @@ impl CodeKernels {
     #[inline]
     #[must_use]
     pub fn dot_i8_i8(&self, a: &[i8], b: &[i8]) -> i64 {
-        (self.dot_i8_i8)(a, b)
+        // SAFETY: `Dispatch` hands out a table only where the processor has its instruction set.
+        unsafe { (self.dot_i8_i8)(a, b) }
     }
 }
 
@@ -132,8 +140,8 @@ mod tests {
             let a: Vec<i8> = (0..n).map(|_| (rng.below(255) as i32 - 127) as i8).collect();
             let b: Vec<i8> = (0..n).map(|_| (rng.below(255) as i32 - 127) as i8).collect();
             for kernels in CodeKernels::available() {
-                assert_eq!(kernels.dot_i16_i8(&query, &a), exact(&query, &a), "{} i16 {n}", kernels.name());
-                assert_eq!(kernels.dot_i8_i8(&a, &b), exact(&a, &b), "{} i8 {n}", kernels.name());
+                assert_eq!(kernels.dot_i16_i8(&query, &a), exact(&query, &a), "{} i16 {n}", kernels.isa());
+                assert_eq!(kernels.dot_i8_i8(&a, &b), exact(&a, &b), "{} i8 {n}", kernels.isa());
             }
         }
     }
@@ -144,8 +152,8 @@ mod tests {
             for (q, a, b) in [(32_767i16, 127i8, 127i8), (-32_767, 127, -127), (-32_767, -127, -127), (32_767, -127, 127)] {
                 let (query, a, b) = (vec![q; n], vec![a; n], vec![b; n]);
                 for kernels in CodeKernels::available() {
-                    assert_eq!(kernels.dot_i16_i8(&query, &a), exact(&query, &a), "{} i16 {n}", kernels.name());
-                    assert_eq!(kernels.dot_i8_i8(&a, &b), exact(&a, &b), "{} i8 {n}", kernels.name());
+                    assert_eq!(kernels.dot_i16_i8(&query, &a), exact(&query, &a), "{} i16 {n}", kernels.isa());
+                    assert_eq!(kernels.dot_i8_i8(&a, &b), exact(&a, &b), "{} i8 {n}", kernels.isa());
                 }
             }
         }

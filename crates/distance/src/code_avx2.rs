@@ -13,16 +13,6 @@ use std::arch::x86_64::{
 
 use super::{BLOCK, scalar};
 
-pub(super) fn dot_i16_i8(query: &[i16], code: &[i8]) -> i64 {
-    // SAFETY: `CodeKernels::available` hands this function out only after AVX2 was detected.
-    unsafe { dot_i16_i8_avx2(query, code) }
-}
-
-pub(super) fn dot_i8_i8(a: &[i8], b: &[i8]) -> i64 {
-    // SAFETY: as above.
-    unsafe { dot_i8_i8_avx2(a, b) }
-}
-
 #[target_feature(enable = "avx2")]
 fn load(values: &[i8; 32]) -> __m256i {
     // SAFETY: the array is 32 readable bytes; the load needs no alignment.
@@ -54,7 +44,7 @@ fn fold(accumulators: [__m256i; 4]) -> i64 {
 }
 
 #[target_feature(enable = "avx2")]
-fn dot_i16_i8_avx2(query: &[i16], code: &[i8]) -> i64 {
+pub(super) fn dot_i16_i8(query: &[i16], code: &[i8]) -> i64 {
     let n = query.len().min(code.len());
     let mut total = 0;
     for (query, code) in query[..n].chunks(BLOCK).zip(code[..n].chunks(BLOCK)) {
@@ -78,7 +68,7 @@ fn dot_i16_i8_avx2(query: &[i16], code: &[i8]) -> i64 {
 }
 
 #[target_feature(enable = "avx2")]
-fn dot_i8_i8_avx2(a: &[i8], b: &[i8]) -> i64 {
+pub(super) fn dot_i8_i8(a: &[i8], b: &[i8]) -> i64 {
     let n = a.len().min(b.len());
     let ones = _mm256_set1_epi16(1);
     let mut total = 0;

@@ -13,6 +13,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod arithmetic;
+pub mod code;
 mod convert;
 mod isa;
 mod kernels;
