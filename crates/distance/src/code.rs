@@ -91,17 +91,17 @@ impl CodeKernels {
     }
 }
 
-/// Asks the processor to bring `bytes` into its caches; a hint without any other effect.
+/// Asks the processor to bring `code` into its caches; a hint without any other effect.
 #[inline(always)]
-pub fn prefetch(bytes: &[u8]) {
+pub fn prefetch(code: &[i8]) {
     #[cfg(target_arch = "x86_64")]
-    for line in bytes.chunks(64) {
+    for line in code.chunks(64) {
         // SAFETY: a prefetch neither reads nor writes as far as the program can tell and never faults; SSE is part of
         // every x86-64 processor.
         unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = bytes;
+    let _ = code;
 }
 
 #[cfg(test)]
@@ -149,7 +149,9 @@ mod tests {
     #[test]
     fn no_lane_overflows_at_the_extremes() {
         for n in lengths() {
-            for (q, a, b) in [(32_767i16, 127i8, 127i8), (-32_767, 127, -127), (-32_767, -127, -127), (32_767, -127, 127)] {
+            for (q, a, b) in
+                [(32_767i16, 127i8, 127i8), (-32_767, 127, -127), (-32_767, -127, -127), (32_767, -127, 127)]
+            {
                 let (query, a, b) = (vec![q; n], vec![a; n], vec![b; n]);
                 for kernels in CodeKernels::available() {
                     assert_eq!(kernels.dot_i16_i8(&query, &a), exact(&query, &a), "{} i16 {n}", kernels.isa());

@@ -92,4 +92,25 @@ pub struct Query {
     pub(crate) error: f64,
     /// `error` rounded up, for the inner loop.
     pub(crate) error_up: f32,
+    /// The key of the code that stands for the very point t·q̃.
+    pub(crate) own_key: f32,
+}
+
+impl Query {
+    /// The key that a code has which stands for the very point of a query made by
+    /// [`Space::probe`](crate::Space::probe): a cheap test to go before [`stands_for`](Self::stands_for).
+    #[inline]
+    #[must_use]
+    pub fn own_key(&self) -> f32 {
+        self.own_key
+    }
+
+    /// Whether `code` is the [same point](CodeRef::same_point) as the code this query was made from by
+    /// [`Space::probe`](crate::Space::probe).
+    #[must_use]
+    pub fn stands_for(&self, code: &CodeRef<'_>) -> bool {
+        self.scale == f64::from(code.header.scale)
+            && self.values.len() == code.values.len()
+            && self.values.iter().zip(code.values).all(|(&q, &c)| q == i16::from(c))
+    }
 }

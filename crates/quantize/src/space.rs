@@ -127,6 +127,7 @@ impl Space {
         query.magnitude = query.square.sqrt() * (1.0 + 1e-15);
         query.error = error;
         query.error_up = up(error);
+        query.own_key = if self.metric == Metric::InnerProduct { -query.square as f32 } else { 0.0 };
     }
 
     /// Rotates `vector` (normalised first for the cosine) into `row`.

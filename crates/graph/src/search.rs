@@ -1,0 +1,195 @@
+//! Best-first search of one layer, and the descent through all of them.
+//!
+//! A [`Beam`] keeps the `ef` nearest nodes seen so far and a frontier of nodes seen but not yet expanded. It expands
+//! the nearest frontier node (scores all of its neighbours not seen before) until that node is farther than the
+//! farthest of the `ef` nearest (Malkov & Yashunin 2018, algorithm 2).
+//!
+//! **Resuming.** Nothing that was scored is thrown away: what does not make it into the `ef` nearest is put aside.
+//! [`Beam::take`] hands the nearest out and [`Beam::widen`] goes on for the next ones, from the nodes put aside and the
+//! frontier as it stands: the same walk as a search with the larger `ef` from the start, with no distance computed
+//! twice. When nothing is left every node reachable has been handed out once.
+
+use crate::storage::{Candidate, Entry, NodeId, Storage};
+use crate::visited::Visited;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use vs_quantize::Query;
+
+/// A search under way, and the memory it reuses: no allocation once its buffers have grown to the size of the searches.
+#[derive(Debug, Default)]
+pub struct Beam {
+    visited: Visited,
+    /// Seen, not expanded.
+    frontier: BinaryHeap<Reverse<Candidate>>,
+    /// The nearest live nodes not yet handed out, at most `ef`.
+    nearest: BinaryHeap<Candidate>,
+    ef: usize,
+    /// Put aside during the present run.
+    rejected: Vec<Aside>,
+    /// Put aside in earlier runs.
+    aside: BinaryHeap<Reverse<Aside>>,
+    ids: Vec<NodeId>,
+    neighbours: Vec<NodeId>,
+    scored: Vec<Candidate>,
+    hops: usize,
+    distances: usize,
+}
+
+/// A candidate that was too far for the `ef` nearest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Aside {
+    candidate: Candidate,
+    /// Whether it has been in the frontier already.
+    queued: bool,
+}
+
+impl Beam {
+    /// Finds the `ef` nodes nearest to `query` on layer 0: descends from the storage's entry point, then searches.
+    pub fn search<S: Storage>(&mut self, storage: &mut S, query: &Query, ef: usize) -> Result<(), S::Error> {
+        self.reset();
+        let Some(entry) = storage.entry()? else { return Ok(()) };
+        let mut starts = Vec::new();
+        self.descend(storage, query, entry, 0, &mut starts)?;
+        self.search_layer(storage, query, 0, &starts, ef)
+    }
+
+    /// Goes from `entry` down to the layer above `level`, always to the nearest node, and leaves where to start on
+    /// `level` in `starts`.
+    pub(crate) fn descend<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        query: &Query,
+        entry: Entry,
+        level: u8,
+        starts: &mut Vec<Candidate>,
+    ) -> Result<(), S::Error> {
+        starts.clear();
+        storage.score(query, &[entry.id], starts)?;
+        for above in (level.saturating_add(1)..=entry.level).rev() {
+            self.search_layer(storage, query, above, starts, 1)?;
+            if let Some(&nearest) = self.nearest.peek() {
+                starts.clear();
+                starts.push(nearest);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the `ef` nodes nearest to `query` on layer `level`, starting from nodes already scored.
+    pub(crate) fn search_layer<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        query: &Query,
+        level: u8,
+        starts: &[Candidate],
+        ef: usize,
+    ) -> Result<(), S::Error> {
+        self.reset();
+        self.ef = ef.max(1);
+        for &start in starts {
+            if self.visited.insert(start.id) {
+                self.offer(start);
+            }
+        }
+        self.run(storage, query, level)
+    }
+
+    /// After [`search`](Self::search) and [`take`](Self::take): finds the next `more` nearest on layer 0.
+    pub fn widen<S: Storage>(&mut self, storage: &mut S, query: &Query, more: usize) -> Result<(), S::Error> {
+        self.ef = more.max(1);
+        self.aside.extend(self.rejected.drain(..).map(Reverse));
+        while self.nearest.len() < self.ef {
+            let Some(Reverse(next)) = self.aside.pop() else { break };
+            if !next.queued {
+                self.frontier.push(Reverse(next.candidate));
+            }
+            if next.candidate.live {
+                self.nearest.push(next.candidate);
+            }
+        }
+        self.run(storage, query, 0)
+    }
+
+    /// Moves the nodes found and not yet handed out to `out`, nearest first.
+    pub fn take(&mut self, out: &mut Vec<Candidate>) {
+        out.clear();
+        out.extend(self.nearest.drain());
+        out.sort_unstable();
+    }
+
+    /// Whether there is nothing left to find: no node was seen that is not either handed out or waiting in
+    /// [`take`](Self::take).
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.frontier.is_empty() && self.rejected.is_empty() && self.aside.is_empty()
+    }
+
+    /// Nodes expanded since the layer was entered.
+    #[must_use]
+    pub fn hops(&self) -> usize {
+        self.hops
+    }
+
+    /// Distances computed since the layer was entered.
+    #[must_use]
+    pub fn distances(&self) -> usize {
+        self.distances
+    }
+
+    fn reset(&mut self) {
+        self.visited.clear();
+        self.frontier.clear();
+        self.nearest.clear();
+        self.rejected.clear();
+        self.aside.clear();
+        self.hops = 0;
+        self.distances = 0;
+    }
+
+    fn run<S: Storage>(&mut self, storage: &mut S, query: &Query, level: u8) -> Result<(), S::Error> {
+        while let Some(&Reverse(next)) = self.frontier.peek() {
+            if self.nearest.len() >= self.ef && self.nearest.peek().is_some_and(|farthest| next > *farthest) {
+                break;
+            }
+            self.frontier.pop();
+            self.hops += 1;
+            self.neighbours.clear();
+            storage.neighbours(next.id, level, &mut self.neighbours)?;
+            self.ids.clear();
+            for &id in &self.neighbours {
+                if self.visited.insert(id) {
+                    self.ids.push(id);
+                }
+            }
+            self.scored.clear();
+            storage.score(query, &self.ids, &mut self.scored)?;
+            self.distances += self.scored.len();
+            for at in 0..self.scored.len() {
+                self.offer(self.scored[at]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in a node just scored.
+    #[inline]
+    fn offer(&mut self, candidate: Candidate) {
+        if self.nearest.len() < self.ef {
+            self.frontier.push(Reverse(candidate));
+            if candidate.live {
+                self.nearest.push(candidate);
+            }
+            return;
+        }
+        let Some(mut farthest) = self.nearest.peek_mut() else { return };
+        if candidate > *farthest {
+            self.rejected.push(Aside { candidate, queued: false });
+            return;
+        }
+        self.frontier.push(Reverse(candidate));
+        if candidate.live {
+            let evicted = std::mem::replace(&mut *farthest, candidate);
+            self.rejected.push(Aside { candidate: evicted, queued: true });
+        }
+    }
+}

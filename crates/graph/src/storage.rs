@@ -1,0 +1,128 @@
+//! What the algorithms need of the place where nodes are kept.
+//!
+//! Two places matter: an in-memory arena (the build, [`Arena`](crate::Arena)) and pages of a buffer pool, where looking
+//! at a node costs a page visit, ten times a distance. So the traits ask for many things at once: all new neighbours of
+//! a node are scored by one call, which a page storage answers page by page, and nodes that are about to be compared
+//! with each other are announced first.
+//!
+//! A storage may be changed by others between any two calls. Nodes may be freed and their ids used again; an id whose
+//! node is gone is simply left out of the answers. No answer is trusted to be consistent with an earlier one: lists are
+//! changed by compare-and-replace only.
+
+use std::cmp::Ordering;
+use vs_quantize::{Query, Score};
+
+/// A node's number. A storage chooses them; they need not be dense. [`NONE`] is no node.
+pub type NodeId = u32;
+
+/// The number that no node has.
+pub const NONE: NodeId = NodeId::MAX;
+
+/// The highest layer a node can be on.
+pub const MAX_LEVEL: u8 = 31;
+
+/// The node where searches start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number.
+    pub id: NodeId,
+    /// The highest layer it is on.
+    pub level: u8,
+}
+
+/// A node seen by a search, ordered by key, then number.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    /// What candidates are ranked by, ascending: [`Score::key`].
+    pub key: f32,
+    /// [`Score::slack`], for the lower bound.
+    pub slack: f32,
+    /// Its number.
+    pub id: NodeId,
+    /// Whether it stands for at least one row. Other nodes are walked through, but neither found nor linked to.
+    pub live: bool,
+}
+
+impl Candidate {
+    /// A live node with its score.
+    #[inline]
+    #[must_use]
+    pub fn new(id: NodeId, score: Score) -> Self {
+        Self { key: score.key, slack: score.slack, id, live: true }
+    }
+
+    /// What the lower bound is computed from.
+    #[inline]
+    #[must_use]
+    pub fn score(&self) -> Score {
+        Score { key: self.key, slack: self.slack }
+    }
+}
+
+impl Ord for Candidate {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key.total_cmp(&other.key).then(self.id.cmp(&other.id))
+    }
+}
+
+impl PartialOrd for Candidate {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Eq for Candidate {}
+
+impl PartialEq for Candidate {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+/// Reading: all that a search needs.
+pub trait Storage {
+    /// What can go wrong; the algorithms pass it on.
+    type Error;
+
+    /// Where searches start, `None` if there is no node.
+    fn entry(&mut self) -> Result<Option<Entry>, Self::Error>;
+
+    /// Scores the nodes `ids` against `query` and appends the results to `out`, in any order. Nodes that are gone are
+    /// left out. `ids` are distinct.
+    fn score(&mut self, query: &Query, ids: &[NodeId], out: &mut Vec<Candidate>) -> Result<(), Self::Error>;
+
+    /// Appends the neighbours of `id` on layer `level` to `out`; nothing if the node is gone or not on that layer.
+    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> Result<(), Self::Error>;
+}
+
+/// Comparing nodes with each other and changing their lists: what inserting and repairing need on top.
+pub trait StorageMut: Storage {
+    /// Announces that `ids` are about to be compared with each other by [`keys`](Self::keys) and
+    /// [`any_nearer`](Self::any_nearer). A page storage copies their codes here, visiting each page once; announcing
+    /// again forgets the codes of before.
+    fn gather(&mut self, ids: &[NodeId]) -> Result<(), Self::Error>;
+
+    /// Appends the key between `from` and each of `to` to `out`, infinite where a node is gone.
+    fn keys(&mut self, from: NodeId, to: &[NodeId], out: &mut Vec<f32>) -> Result<(), Self::Error>;
+
+    /// Whether the key between `node` and any of `others` is below `key`.
+    fn any_nearer(&mut self, node: NodeId, others: &[NodeId], key: f32) -> Result<bool, Self::Error>;
+
+    /// Whether `id` is live and [stands for](Query::stands_for) the point of `query`.
+    fn is_same(&mut self, query: &Query, id: NodeId) -> Result<bool, Self::Error>;
+
+    /// Stores the node that is being inserted, on layers 0 ..= `level`, with the list `lists[i]` on layer i (layers past
+    /// the end of `lists` have empty ones) and returns its number.
+    fn add(&mut self, level: u8, lists: &[Vec<NodeId>]) -> Result<NodeId, Self::Error>;
+
+    /// Replaces the list of `id` on layer `level` by `new` if it still is `old`, and says whether it was. `new` is at
+    /// most as long as lists on that layer may be.
+    fn replace(&mut self, id: NodeId, level: u8, old: &[NodeId], new: &[NodeId]) -> Result<bool, Self::Error>;
+
+    /// Makes `entry` the place where searches start if there is none, or if the present one is on a lower layer, and
+    /// says whether it did.
+    fn raise_entry(&mut self, entry: Entry) -> Result<bool, Self::Error>;
+}
