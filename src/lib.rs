@@ -14,6 +14,9 @@ use pgrx::prelude::*;
 
 pub mod embedding;
 pub mod error;
+pub mod inference;
+pub mod pictures;
+pub mod returned;
 pub mod settings;
 
 pgrx::pg_module_magic!(name, version);
@@ -21,6 +24,8 @@ pgrx::pg_module_magic!(name, version);
 extension_sql_file!("../sql/type.sql", name = "type", bootstrap);
 extension_sql_file!("../sql/operators.sql", name = "operators", requires = ["type"]);
 extension_sql_file!("../sql/aggregates.sql", name = "aggregates", requires = ["operators"]);
+extension_sql_file!("../sql/inference.sql", name = "inference", requires = ["aggregates"]);
+extension_sql_file!("../sql/images.sql", name = "images", requires = ["inference"], finalize);
 
 /// Called by PostgreSQL when the library is loaded into a process.
 #[pg_guard]

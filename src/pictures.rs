@@ -1,0 +1,104 @@
+//! Looking at pictures in SQL: what they are, thumbnails, data URIs and contact sheets.
+//!
+//! The work is done by `vs_vision`; here are the limits from the settings and the errors in PostgreSQL's form.
+
+use crate::error::{OrRaise, SqlError, SqlResult};
+use crate::returned::{Returned, column, record};
+use crate::settings;
+use pgrx::PgSqlErrorCode;
+use pgrx::prelude::*;
+use vs_vision::{Limits, ThumbFormat};
+
+/// The limits on pictures that the settings give.
+pub fn limits() -> Limits {
+    Limits { max_bytes: settings::max_image_bytes(), max_pixels: settings::max_image_pixels() }
+}
+
+/// What is wrong with a picture, in PostgreSQL's form.
+pub fn picture_error(error: vs_vision::Error) -> SqlError {
+    use vs_vision::Error;
+    match error {
+        Error::Empty => SqlError::new(PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION, "picture is empty"),
+        Error::TooLarge { bytes, limit } => {
+            SqlError::new(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "picture is too large")
+                .detail(format!("It has {bytes} bytes; the limit is {limit}."))
+                .hint("A superuser can raise visual_search.max_image_bytes.")
+        }
+        Error::TooManyPixels { width, height, limit } => {
+            SqlError::new(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "picture has too many pixels")
+                .detail(format!("Its header says {width} x {height}; the limit is {limit} pixels."))
+                .hint("A superuser can raise visual_search.max_image_pixels.")
+        }
+        Error::Unsupported(what) => {
+            SqlError::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, format!("cannot read picture: {what} is not supported"))
+                .hint("JPEG, PNG, WebP, GIF, BMP and TIFF pictures can be read.")
+        }
+        Error::Corrupt(reason) => {
+            SqlError::new(PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION, "picture is damaged").detail(reason)
+        }
+        Error::InvalidArgument(what) => SqlError::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, what),
+        Error::OutOfMemory { bytes } => crate::error::out_of_memory(format!("allocating {bytes} bytes for a picture")),
+        other => SqlError::new(PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, other.to_string()),
+    }
+}
+
+/// A size given in SQL, which has no unsigned type.
+fn positive(value: i32, name: &str) -> SqlResult<u32> {
+    u32::try_from(value).ok().filter(|&value| value > 0).ok_or_else(|| {
+        SqlError::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, format!("{name} must be at least 1, not {value}"))
+    })
+}
+
+#[pg_extern(sql = false)]
+fn image_info(image: &[u8], fcinfo: pg_sys::FunctionCallInfo) -> Returned {
+    let info = vs_vision::inspect(image, &limits()).map_err(picture_error).or_raise();
+    // SAFETY: the columns are those that sql/images.sql declares.
+    unsafe {
+        record(
+            fcinfo,
+            &[
+                column(info.format.name().to_owned()),
+                column(info.width as i32),
+                column(info.height as i32),
+                column(i32::from(info.orientation)),
+                column(info.has_alpha),
+            ],
+        )
+    }
+    .or_raise()
+}
+
+#[pg_extern(sql = false)]
+fn image_thumbnail(image: &[u8], max_side: i32, format: &str) -> Vec<u8> {
+    let format = match format.to_ascii_lowercase().as_str() {
+        "jpeg" | "jpg" => ThumbFormat::Jpeg,
+        "png" => ThumbFormat::Png,
+        "webp" => ThumbFormat::WebP,
+        _ => SqlError::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("unrecognized thumbnail format \"{format}\""),
+        )
+        .hint("Available formats are jpeg, png and webp.")
+        .raise(),
+    };
+    let max_side = positive(max_side, "max_side").or_raise();
+    vs_vision::thumbnail(image, max_side, format, &limits()).map_err(picture_error).or_raise()
+}
+
+#[pg_extern(sql = false)]
+fn image_data_uri(image: &[u8]) -> String {
+    vs_vision::data_uri(image, &limits()).map_err(picture_error).or_raise()
+}
+
+#[pg_extern(sql = false)]
+fn image_contact_sheet(
+    images: Option<Array<'_, &[u8]>>,
+    columns: Option<i32>,
+    captions: Option<Array<'_, &str>>,
+) -> Option<Vec<u8>> {
+    let images = images?;
+    let images: Vec<Option<&[u8]>> = images.iter().collect();
+    let captions: Vec<Option<&str>> = captions.as_ref().map(|captions| captions.iter().collect()).unwrap_or_default();
+    let columns = positive(columns?, "columns").or_raise();
+    Some(vs_vision::contact_sheet(&images, columns, &captions, &limits()).map_err(picture_error).or_raise())
+}
