@@ -1,0 +1,58 @@
+//! What can be wrong with a picture.
+
+/// A picture that cannot be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There are no bytes at all.
+    #[error("the picture is empty")]
+    Empty,
+    /// The file is longer than [`Limits::max_bytes`](crate::Limits::max_bytes).
+    #[error("the picture has {bytes} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Length of the file.
+        bytes: usize,
+        /// The limit it exceeds.
+        limit: usize,
+    },
+    /// The header declares more pixels than [`Limits::max_pixels`](crate::Limits::max_pixels).
+    #[error("the picture is declared as {width} x {height} pixels, the limit is {limit} pixels in all")]
+    TooManyPixels {
+        /// Declared width in pixels.
+        width: u32,
+        /// Declared height in pixels.
+        height: u32,
+        /// The limit on their product.
+        limit: u64,
+    },
+    /// A format, or a variant of a format, that is not read. Names it.
+    #[error("{0} is not supported")]
+    Unsupported(String),
+    /// The file contradicts its format, or ends too early.
+    #[error("the picture is damaged: {0}")]
+    Corrupt(String),
+    /// A request beyond what a function accepts, for example a thumbnail of side 0.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// Memory for the pixels could not be had.
+    #[error("out of memory for {bytes} bytes of pixels")]
+    OutOfMemory {
+        /// Size of the allocation that failed.
+        bytes: usize,
+    },
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A [`Error::Corrupt`] from anything that explains itself.
+    pub(crate) fn corrupt(reason: impl std::fmt::Display) -> Self {
+        Self::Corrupt(reason.to_string())
+    }
+
+    /// A [`Error::Unsupported`] that names what is not read.
+    pub(crate) fn unsupported(what: impl Into<String>) -> Self {
+        Self::Unsupported(what.into())
+    }
+}
