@@ -1,0 +1,315 @@
+//! One network in ONNX Runtime: made from bytes, fed with tensors, its single output read as `f32`.
+//!
+//! Every call into ONNX Runtime of this crate is here or in [`runtime`](crate::runtime), and each ends in a `Result`.
+//!
+//! **Threads.** With one thread (the default) ONNX Runtime makes none and computes on the caller's. With more, its pool
+//! lives as long as the session, so threads start when the session is made: under [`SignalsBlocked`], and told to sleep
+//! rather than spin between operators. Ending the session joins them, which is what [`stop`] does for every session of
+//! the process.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use half::{bf16, f16};
+use ort::{
+    ep::{self, ExecutionProvider as _},
+    logging::LogLevel,
+    session::{SessionInputValue, builder::GraphOptimizationLevel},
+    value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType},
+};
+
+use crate::{
+    error::{Error, ErrorKind, Result, reserve},
+    runtime::{Runtime, guarded, ort_message},
+    signals::SignalsBlocked,
+};
+
+/// Values one output tensor may have: a batch of the largest feature maps in use, 1 GiB as `f32`.
+const MAX_OUTPUT: usize = 1 << 28;
+
+/// Where a network is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Provider {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// An NVIDIA GPU, where the ONNX Runtime library supports it.
+    Cuda,
+}
+
+impl Provider {
+    /// The name used in settings and descriptions.
+    pub fn name(self) -> &'static str {
+        match self {
+            Provider::Cpu => "cpu",
+            Provider::Cuda => "cuda",
+        }
+    }
+}
+
+/// How networks are run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Threads one run may use, the caller's included. 1 makes no thread; more are clamped to 64.
+    pub threads: usize,
+    /// Where networks are computed.
+    pub provider: Provider,
+    /// The most pictures, or texts, that go into one run: it bounds the memory of a run and the time between two
+    /// opportunities to cancel. At least 1.
+    pub batch: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { threads: 1, provider: Provider::Cpu, batch: 8 }
+    }
+}
+
+/// Element types that can be fed or read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Element {
+    F32,
+    F16,
+    U8,
+    I32,
+    I64,
+}
+
+impl Element {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Element::F32 => "f32",
+            Element::F16 => "f16",
+            Element::U8 => "u8",
+            Element::I32 => "i32",
+            Element::I64 => "i64",
+        }
+    }
+}
+
+/// A declared input or output.
+#[derive(Clone, Debug)]
+pub(crate) struct Port {
+    pub(crate) name: String,
+    /// The element type as ONNX Runtime names it, and as fed, where it can be.
+    pub(crate) type_name: String,
+    pub(crate) element: Option<Element>,
+    /// Sizes by axis; negative where the graph leaves them open. Nothing if it is no tensor.
+    pub(crate) shape: Option<Vec<i64>>,
+}
+
+impl Port {
+    fn of(outlet: &Outlet) -> Self {
+        let (type_name, element, shape) = match outlet.dtype() {
+            ValueType::Tensor { ty, shape, .. } => {
+                let element = match ty {
+                    TensorElementType::Float32 => Some(Element::F32),
+                    TensorElementType::Float16 => Some(Element::F16),
+                    TensorElementType::Uint8 => Some(Element::U8),
+                    TensorElementType::Int32 => Some(Element::I32),
+                    TensorElementType::Int64 => Some(Element::I64),
+                    _ => None,
+                };
+                (ty.to_string(), element, Some(shape.to_vec()))
+            }
+            other => (other.to_string(), None, None),
+        };
+        Port { name: outlet.name().to_owned(), type_name, element, shape }
+    }
+}
+
+/// Values to feed, row-major.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Values<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+    U8(&'a [u8]),
+    I32(&'a [i32]),
+    I64(&'a [i64]),
+}
+
+/// One tensor to feed.
+pub(crate) struct Feed<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) shape: Vec<i64>,
+    pub(crate) values: Values<'a>,
+}
+
+/// The output of one run.
+pub(crate) struct Tensor {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<f32>,
+}
+
+type Slot = Mutex<Option<ort::session::Session>>;
+
+/// Every session that may still have threads.
+static LIVE: Mutex<Vec<Weak<Slot>>> = Mutex::new(Vec::new());
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// Ends every session of the process and joins their threads; whatever is run or loaded afterwards fails with
+/// [`ErrorKind::Cancelled`]. For a host that is about to exit without unwinding. The environment and the library stay
+/// loaded. Must not be called while a run is under way in the same thread; waits for runs in others.
+pub fn stop() {
+    STOPPED.store(true, Ordering::SeqCst);
+    let live = std::mem::take(&mut *lock(&LIVE));
+    for session in live.iter().filter_map(Weak::upgrade) {
+        let ended = lock(&session).take();
+        drop(ended);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A network that is loaded and ready to run.
+pub(crate) struct Session {
+    slot: Arc<Slot>,
+    provider: Provider,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+}
+
+impl Session {
+    /// Makes a session from the bytes of an ONNX file. `external` are the files its weights are in, by the names it
+    /// gives them.
+    pub(crate) fn open(
+        runtime: &Runtime,
+        model: &[u8],
+        external: Vec<(String, Arc<[u8]>)>,
+        options: &Options,
+    ) -> Result<Self> {
+        refuse_if_stopped()?;
+        let _blocked = block_signals()?;
+        let session = guarded(|| {
+            let message = |error: &dyn std::fmt::Display| ort_message(error);
+            let threads = options.threads.clamp(1, 64);
+            let mut builder = ort::session::Session::builder(runtime.environment()).map_err(|error| message(&error))?;
+            builder = builder.with_log_level(LogLevel::Fatal).map_err(|error| message(&error))?;
+            builder = builder.with_intra_threads(threads).map_err(|error| message(&error))?;
+            builder = builder.with_inter_threads(1).map_err(|error| message(&error))?;
+            builder = builder.with_parallel_execution(false).map_err(|error| message(&error))?;
+            builder = builder.with_intra_op_spinning(false).map_err(|error| message(&error))?;
+            builder = builder.with_inter_op_spinning(false).map_err(|error| message(&error))?;
+            builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(|error| message(&error))?;
+            // Weights are allocated one by one rather than out of the arena for intermediate results, which would
+            // round their total up to a power of two.
+            builder = builder.with_device_allocated_initializers().map_err(|error| message(&error))?;
+            if options.provider == Provider::Cuda {
+                if !ep::CUDA::is_available().map_err(|error| message(&error))? {
+                    return Err("this ONNX Runtime library has no CUDA provider".to_owned());
+                }
+                let cuda = ep::CUDA::default().build().error_on_failure();
+                builder = builder.with_execution_providers([cuda]).map_err(|error| message(&error))?;
+            }
+            for (name, bytes) in external {
+                let added = builder.with_external_initializer_file_in_memory(Path::new(&name), bytes);
+                builder = added.map_err(|error| message(&error))?;
+            }
+            builder.commit_from_memory(model).map_err(|error| message(&error))
+        })
+        .map_err(|reason| Error::invalid(format!("ONNX Runtime cannot load it: {reason}")))?;
+
+        let inputs = session.inputs().iter().map(Port::of).collect();
+        let outputs = session.outputs().iter().map(Port::of).collect();
+        let slot = Arc::new(Mutex::new(Some(session)));
+        let mut live = lock(&LIVE);
+        live.retain(|session| session.strong_count() > 0);
+        live.push(Arc::downgrade(&slot));
+        Ok(Session { slot, provider: options.provider, inputs, outputs })
+    }
+
+    /// The declared inputs.
+    pub(crate) fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    /// The declared outputs.
+    pub(crate) fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    /// Runs the network and gives its first output.
+    pub(crate) fn run(&self, feeds: &[Feed<'_>]) -> Result<Tensor> {
+        refuse_if_stopped()?;
+        // The CUDA provider makes threads when it first runs.
+        let _blocked = if self.provider == Provider::Cpu { None } else { Some(block_signals()?) };
+        let mut slot = lock(&self.slot);
+        let Some(session) = slot.as_mut() else { return Err(stopped()) };
+        let inputs = feeds.iter().map(|feed| Ok((feed.name, feed.tensor()?))).collect::<Result<Vec<_>>>()?;
+        let output = guarded(|| {
+            let outputs = session.run(inputs).map_err(|error| ort_message(&error))?;
+            let value = outputs.values().next().ok_or("the network has no output")?;
+            Ok(read(&value))
+        });
+        output.map_err(|reason| {
+            Error::new(ErrorKind::RunFailed, format!("ONNX Runtime could not run the network: {reason}"))
+        })?
+    }
+}
+
+impl<'a> Feed<'a> {
+    fn tensor(&self) -> Result<SessionInputValue<'a>> {
+        let shape = self.shape.clone();
+        let made = guarded(|| {
+            match self.values {
+                Values::F32(values) => TensorRef::from_array_view((shape, values)).map(SessionInputValue::from),
+                Values::F16(values) => TensorRef::from_array_view((shape, values)).map(SessionInputValue::from),
+                Values::U8(values) => TensorRef::from_array_view((shape, values)).map(SessionInputValue::from),
+                Values::I32(values) => TensorRef::from_array_view((shape, values)).map(SessionInputValue::from),
+                Values::I64(values) => TensorRef::from_array_view((shape, values)).map(SessionInputValue::from),
+            }
+            .map_err(|error| ort_message(&error))
+        });
+        made.map_err(|reason| Error::new(ErrorKind::RunFailed, format!("could not make an input tensor: {reason}")))
+    }
+}
+
+/// Copies an output tensor of any floating-point type.
+fn read(value: &DynValue) -> Result<Tensor> {
+    let bad = |message: String| Error::new(ErrorKind::BadOutput, message);
+    let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
+        return Err(bad(format!("the output is no tensor but {}", value.dtype())));
+    };
+    let shape: Vec<usize> = shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
+    let len = shape.iter().try_fold(1usize, |len, &size| len.checked_mul(size)).filter(|&len| len <= MAX_OUTPUT);
+    let Some(len) = len else {
+        return Err(Error::limit(format!("the output has shape {shape:?}, the limit is {MAX_OUTPUT} values")));
+    };
+    let mut values = reserve(len, "an output tensor")?;
+    let failed = |error: ort::Error| bad(format!("could not read the output: {}", ort_message(&error)));
+    match ty {
+        TensorElementType::Float32 => values.extend_from_slice(value.try_extract_tensor::<f32>().map_err(failed)?.1),
+        TensorElementType::Float16 => {
+            values.extend(value.try_extract_tensor::<f16>().map_err(failed)?.1.iter().map(|value| value.to_f32()));
+        }
+        TensorElementType::Bfloat16 => {
+            values.extend(value.try_extract_tensor::<bf16>().map_err(failed)?.1.iter().map(|value| value.to_f32()));
+        }
+        TensorElementType::Float64 => {
+            values.extend(value.try_extract_tensor::<f64>().map_err(failed)?.1.iter().map(|&value| value as f32));
+        }
+        other => {
+            return Err(bad(format!("the output has elements of type {other}; floating-point numbers are needed")));
+        }
+    }
+    Ok(Tensor { shape, values })
+}
+
+fn block_signals() -> Result<SignalsBlocked> {
+    SignalsBlocked::new().map_err(|error| Error::new(ErrorKind::RunFailed, format!("could not block signals: {error}")))
+}
+
+fn refuse_if_stopped() -> Result<()> {
+    if STOPPED.load(Ordering::SeqCst) { Err(stopped()) } else { Ok(()) }
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Cancelled, "the process is shutting down, its networks have been stopped")
+}
