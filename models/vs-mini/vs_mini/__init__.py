@@ -1,0 +1,1 @@
+"""Training code of vs-mini-1, the picture and word encoder built into visual_search."""
