@@ -25,7 +25,7 @@ die() {
 }
 
 # `first PATTERN FILE`: the first group that the pattern finds in the file.
-first() { sed -nE "s/^.*$1.*\$/\\1/p" "$2" | head -n 1; }
+first() { sed -nE "s#^.*$1.*\$#\\1#p" "$2" | head -n 1; }
 
 PGRX_VERSION=$(first '^pgrx = .*"=([0-9.]+)"' Cargo.toml)
 RUST_VERSION=$(first '^rust-version = "([0-9.]+)"' Cargo.toml)

@@ -107,7 +107,7 @@ impl Cluster {
     /// Leaves the server up and its directory in place; returns how to connect and how to end it.
     pub fn keep(mut self) -> String {
         if let Some(directory) = self.directory.take() {
-            directory.keep();
+            let _path = directory.keep();
         }
         *self.server.lock_running() = false;
 

@@ -252,8 +252,9 @@ impl Show {
 
     /// Lets the server draw a contact sheet of some rows and writes it to a file named after `title`.
     fn sheet(&mut self, title: &str, shown: Vec<(i32, Option<String>)>) -> Result<()> {
-        let columns: i32 = if shown.len() % 2 == 0 { 5 } else { 3 };
         let (ids, captions): (Vec<i32>, Vec<Option<String>>) = shown.into_iter().unzip();
+        // Two rows of five with the query's picture, three of three without.
+        let columns: i32 = if captions.first().is_some_and(Option::is_some) { 5 } else { 3 };
         let row = self.client.query_one(CONTACT_SHEET, &[&ids, &columns, &captions])?;
         let Some(png) = row.try_get::<_, Option<Vec<u8>>>(0)? else { return Ok(()) };
         let path = self.out.join(file_name(title, &self.sheets));

@@ -11,7 +11,7 @@ use postgres::types::Type;
 /// A column has a type that the demo's queries do not return.
 pub fn format(rows: &[Row]) -> Result<String> {
     let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN);
+    table.load_style(presets::ASCII_MARKDOWN);
     let Some(first) = rows.first() else { return Ok("(no rows)".into()) };
     table.set_header(first.columns().iter().map(postgres::Column::name));
     for row in rows {
