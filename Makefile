@@ -16,14 +16,12 @@ help:
 	@echo 'make lint                   formatting, clippy, shellcheck; warnings are errors'
 	@echo 'make clean                  remove everything that was built or downloaded'
 
-demo:
-	@scripts/demo $(if $(PHOTOS),--photos '$(PHOTOS)') $(if $(KEEP),--keep)
+# What is set on make's command line reaches the scripts through the environment.
+demo test bench lint:
+	@scripts/$@
 
 evaluate:
-	@scripts/demo --evaluate --photos '$(PHOTOS)'
-
-test bench lint:
-	@scripts/$@
+	@scripts/demo --evaluate
 
 install:
 	@scripts/install release

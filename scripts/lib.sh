@@ -13,6 +13,7 @@ case ${PG_CONFIG:=} in
     ?*) PG_CONFIG=$(command -v "$PG_CONFIG" || absolute "$PG_CONFIG") ;;
 esac
 DESTDIR=$(absolute "${DESTDIR:-}")
+PHOTOS=$(absolute "${PHOTOS:-}")
 
 CHECKOUT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cd "$CHECKOUT"
