@@ -159,7 +159,6 @@ def manifest() -> dict:
                 "std": [1, 1, 1],
                 "layout": "nchw",
             },
-            "layout": "nchw",
             "pooling": "none",
             "normalize": True,
         },
