@@ -4,20 +4,23 @@ CREATE SCHEMA visual_search;
 COMMENT ON SCHEMA visual_search IS 'administration of the visual_search extension: models and inference statistics';
 GRANT USAGE ON SCHEMA visual_search TO PUBLIC;
 
--- The network costs milliseconds: about as much as 100,000 simple operators.
+-- Running a network costs as much as 100,000 simple operators, but within a query the same input is embedded once and
+-- further calls are answered from memory. The planner multiplies a cost by the number of rows, so stating the first
+-- call's would make it expect hours and compile every such query with JIT: 0.3 s for a scan of 3,000 rows that takes
+-- 0.04 s. The cost stated is that of a call answered from memory.
 
 CREATE FUNCTION embed_image(image bytea) RETURNS image_embedding
-    AS 'MODULE_PATHNAME', 'embed_image_default_wrapper' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100000;
+    AS 'MODULE_PATHNAME', 'embed_image_default_wrapper' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
 CREATE FUNCTION embed_image(image bytea, model text) RETURNS image_embedding
-    AS 'MODULE_PATHNAME', 'embed_image_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100000;
+    AS 'MODULE_PATHNAME', 'embed_image_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 CREATE FUNCTION embed_images(images bytea[]) RETURNS image_embedding[]
-    AS 'MODULE_PATHNAME', 'embed_images_default_wrapper' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000000;
+    AS 'MODULE_PATHNAME', 'embed_images_default_wrapper' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 10000;
 CREATE FUNCTION embed_images(images bytea[], model text) RETURNS image_embedding[]
-    AS 'MODULE_PATHNAME', 'embed_images_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000000;
+    AS 'MODULE_PATHNAME', 'embed_images_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10000;
 CREATE FUNCTION embed_text(query text) RETURNS image_embedding
-    AS 'MODULE_PATHNAME', 'embed_text_default_wrapper' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 10000;
+    AS 'MODULE_PATHNAME', 'embed_text_default_wrapper' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
 CREATE FUNCTION embed_text(query text, model text) RETURNS image_embedding
-    AS 'MODULE_PATHNAME', 'embed_text_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10000;
+    AS 'MODULE_PATHNAME', 'embed_text_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 
 COMMENT ON FUNCTION embed_image(bytea) IS
     'embedding of a picture (JPEG, PNG, WebP, GIF, BMP, TIFF) by the model visual_search.default_model';

@@ -30,16 +30,24 @@ pub fn picture_error(error: vs_vision::Error) -> SqlError {
                 .hint("A superuser can raise visual_search.max_image_pixels.")
         }
         Error::Unsupported(what) => {
-            SqlError::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, format!("cannot read picture: {what} is not supported"))
-                .hint("JPEG, PNG, WebP, GIF, BMP and TIFF pictures can be read.")
+            SqlError::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, "cannot read picture")
+                .detail(sentence(&format!("{what} is not supported")))
         }
         Error::Corrupt(reason) => {
-            SqlError::new(PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION, "picture is damaged").detail(reason)
+            SqlError::new(PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION, "picture is damaged")
+                .detail(sentence(&reason))
         }
         Error::InvalidArgument(what) => SqlError::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, what),
         Error::OutOfMemory { bytes } => crate::error::out_of_memory(format!("allocating {bytes} bytes for a picture")),
         other => SqlError::new(PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, other.to_string()),
     }
+}
+
+/// The text with a capital first letter and a full stop, as a DETAIL has them.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", characters.as_str().trim_end_matches('.'))
 }
 
 /// A size given in SQL, which has no unsigned type.
