@@ -6,8 +6,15 @@
 set -euo pipefail
 umask 022
 
-# Relative paths are the caller's, whose directory is left below.
-absolute() { case $1 in '' | /*) printf '%s' "$1" ;; *) printf '%s/%s' "$PWD" "$1" ;; esac; }
+# Relative paths are the caller's, whose directory is left below; ~ is not expanded by every shell in
+# `make demo PHOTOS=~/Pictures`.
+absolute() {
+    case $1 in
+        '' | /*) printf '%s' "$1" ;;
+        \~/*) printf '%s/%s' "$HOME" "${1#??}" ;;
+        *) printf '%s/%s' "$PWD" "$1" ;;
+    esac
+}
 case ${PG_CONFIG:=} in
     */*) PG_CONFIG=$(absolute "$PG_CONFIG") ;;
     ?*) PG_CONFIG=$(command -v "$PG_CONFIG" || absolute "$PG_CONFIG") ;;
