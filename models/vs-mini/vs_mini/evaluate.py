@@ -46,7 +46,7 @@ class Bundle:
 
     def squares(self, squares) -> np.ndarray:
         """Embeddings of pictures already brought to size."""
-        return np.concatenate([self.image.run(None, {"pixel_values": self.pixels(squares[i:i + 32])})[0] for i in range(0, len(squares), 32)])
+        return np.concatenate([self.image.run(None, {"pixel_values": self.pixels(squares[i:i + 4])})[0] for i in range(0, len(squares), 4)])
 
     def pictures(self, makers) -> np.ndarray:
         """Embeddings of pictures, each given as a function that opens it."""

@@ -19,9 +19,9 @@ from .batches import Batches, Phrases, make_tokenizer
 from .model import PictureTower
 
 STAGES = {
-    "heads": dict(what="pooled", shares=dict(clothing=128, emoji=96, clipart=64, fashion=64), rate=2e-3, steps=600, every=100,
+    "heads": dict(what="pooled", shares=dict(clothing=128, emoji=96, clipart=64, fashion=64), rate=2e-3, steps=400, every=100,
                   classes=64, others=256),
-    "trunk": dict(what="stem", shares=dict(clothing=56, emoji=14, clipart=12, fashion=14), rate=3e-4, steps=300, every=50,
+    "trunk": dict(what="stem", shares=dict(clothing=52, emoji=20, clipart=8, fashion=16), rate=4e-4, steps=160, every=40,
                   classes=48, others=384),
 }
 PATIENCE = 5
