@@ -5,10 +5,13 @@
 
 #[path = "support/data.rs"]
 mod data;
+#[path = "support/paged.rs"]
+mod paged;
 
 use data::{Rng, Table, load, truth};
+use paged::Paged;
 use std::time::Instant;
-use vs_graph::{Arena, BLOCK, Beam, Inserter, Params};
+use vs_graph::{Arena, BLOCK, Beam, Inserter, Params, page_order};
 use vs_quantize::{Metric, Query, Scratch, Space};
 
 const K: usize = 10;
@@ -95,6 +98,7 @@ fn main() {
         arena = Some(built);
     }
     let arena = arena.expect("one was built");
+    layouts(&arena, &asked, env("EF", 30));
     let (mut scratch, mut query, mut beam) = (Scratch::default(), Query::default(), Beam::default());
     let mut found = Vec::new();
     println!(
@@ -148,6 +152,38 @@ fn main() {
             fetched as f64 / n,
             1.0 / best
         );
+    }
+}
+
+/// Page visits and distinct pages a query, with 8 nodes on a page, for several orders of the nodes.
+fn layouts(arena: &Arena, asked: &Table, ef: usize) {
+    let ids: Vec<u32> = arena.ids().collect();
+    let start = now();
+    let Ok(packed) = page_order(&mut arena.handle(), &ids, ids.len(), 8, |id| arena.level(id));
+    let seconds = now() - start;
+    let Ok(regions) = page_order(&mut arena.handle(), &ids, ids.len(), 1, |id| arena.level(id));
+    let mut random = ids.clone();
+    let mut rng = Rng(3);
+    for i in (1..random.len()).rev() {
+        random.swap(i, (rng.next() % (i as u64 + 1)) as usize);
+    }
+    println!("page order of {} nodes in {seconds:.2} s; ef {ef}:", packed.len());
+    for (name, order) in [("random", random), ("regions", regions), ("packed", packed)] {
+        let mut pages = vec![0; ids.len()];
+        for (at, &id) in order.iter().enumerate() {
+            pages[id as usize] = at as u32 / 8;
+        }
+        let (mut visits, mut distinct) = (0, 0);
+        let (mut scratch, mut query, mut beam) = (Scratch::default(), Query::default(), Beam::default());
+        for at in 0..asked.len() {
+            space_prepare(arena, asked, at, &mut scratch, &mut query);
+            let mut storage = Paged::new(arena.handle(), &pages);
+            let Ok(()) = beam.search(&mut storage, &query, ef);
+            visits += storage.visits;
+            distinct += storage.distinct.len();
+        }
+        let n = asked.len() as f64;
+        println!("{name:>10}: {:.1} visits, {:.1} distinct pages", visits as f64 / n, distinct as f64 / n);
     }
 }
 

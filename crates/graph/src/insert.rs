@@ -12,14 +12,11 @@
 //! not found.
 
 use crate::Params;
+use crate::link::Linker;
 use crate::search::Beam;
 use crate::select::select;
 use crate::storage::{Candidate, Entry, MAX_LEVEL, NodeId, StorageMut};
 use vs_quantize::Query;
-
-/// How often a list that others keep changing is read again before the link back is given up. The node stays reachable
-/// through its other neighbours.
-const ATTEMPTS: usize = 8;
 
 /// What became of an insertion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +35,8 @@ pub struct Inserter {
     starts: Vec<Candidate>,
     /// The lists chosen for the node, one for each layer.
     lists: Vec<Vec<NodeId>>,
-    pub(crate) linker: Linker,
+    spare: Vec<NodeId>,
+    linker: Linker,
 }
 
 impl Inserter {
@@ -58,7 +56,7 @@ impl Inserter {
         let id = storage.add(level, &self.lists)?;
         let mut linked = entry;
         loop {
-            self.link_back(storage, params, query, id)?;
+            self.link_back(storage, params, id)?;
             if linked.is_some_and(|entry| entry.level >= level) || storage.raise_entry(Entry { id, level })? {
                 return Ok(Inserted::New(id));
             }
@@ -77,7 +75,7 @@ impl Inserter {
 
     /// Chooses the lists of a node; or returns the live node that is the same point. `own` is the node itself if it is
     /// in the graph already.
-    pub(crate) fn plan<S: StorageMut>(
+    fn plan<S: StorageMut>(
         &mut self,
         storage: &mut S,
         params: &Params,
@@ -104,90 +102,17 @@ impl Inserter {
             }
             self.candidates.retain(|c| Some(c.id) != own);
             self.linker.gather(storage, &self.candidates)?;
-            select(storage, &self.candidates, params.m, &mut self.lists[usize::from(layer)])?;
+            let list = &mut self.lists[usize::from(layer)];
+            select(storage, &self.candidates, params.m, list, &mut self.spare)?;
         }
         Ok(None)
     }
 
-    /// Adds `id` to the lists of the neighbours chosen for it.
-    pub(crate) fn link_back<S: StorageMut>(
-        &mut self,
-        storage: &mut S,
-        params: &Params,
-        query: &Query,
-        id: NodeId,
-    ) -> Result<(), S::Error> {
-        for layer in (0..self.lists.len()).rev() {
-            let list = std::mem::take(&mut self.lists[layer]);
-            for &neighbour in &list {
-                self.linker.link(storage, params, neighbour, layer as u8, id)?;
-            }
-            self.lists[layer] = list;
-        }
-        let _ = query;
-        Ok(())
-    }
-}
-
-/// Changes single lists; reusable memory.
-#[derive(Debug, Default)]
-pub(crate) struct Linker {
-    old: Vec<NodeId>,
-    ids: Vec<NodeId>,
-    keys: Vec<f32>,
-    candidates: Vec<Candidate>,
-    kept: Vec<NodeId>,
-}
-
-impl Linker {
-    /// Announces `candidates` to the storage.
-    pub(crate) fn gather<S: StorageMut>(&mut self, storage: &mut S, candidates: &[Candidate]) -> Result<(), S::Error> {
-        self.ids.clear();
-        self.ids.extend(candidates.iter().map(|c| c.id));
-        storage.gather(&self.ids)
-    }
-
-    /// Adds `new` to the list of `base` on `level`, selecting anew if the list is full.
-    pub(crate) fn link<S: StorageMut>(
-        &mut self,
-        storage: &mut S,
-        params: &Params,
-        base: NodeId,
-        level: u8,
-        new: NodeId,
-    ) -> Result<(), S::Error> {
-        for _ in 0..ATTEMPTS {
-            self.old.clear();
-            storage.neighbours(base, level, &mut self.old)?;
-            if base == new || self.old.contains(&new) {
-                return Ok(());
-            }
-            self.ids.clone_from(&self.old);
-            self.ids.push(new);
-            let limit = params.limit(level);
-            if self.ids.len() <= limit {
-                self.kept.clone_from(&self.ids);
-            } else {
-                self.choose(storage, base, limit)?;
-            }
-            if storage.replace(base, level, &self.old, &self.kept)? {
-                return Ok(());
-            }
+    /// Adds `id` to the lists of the neighbours chosen for it, the highest layer first.
+    fn link_back<S: StorageMut>(&mut self, storage: &mut S, params: &Params, id: NodeId) -> Result<(), S::Error> {
+        for (layer, list) in self.lists.iter().enumerate().rev() {
+            self.linker.link(storage, params, list, layer as u8, id)?;
         }
         Ok(())
-    }
-
-    /// Selects from `ids` for `base` into `kept`.
-    fn choose<S: StorageMut>(&mut self, storage: &mut S, base: NodeId, limit: usize) -> Result<(), S::Error> {
-        self.ids.push(base);
-        storage.gather(&self.ids)?;
-        self.ids.pop();
-        self.keys.clear();
-        storage.keys(base, &self.ids, &mut self.keys)?;
-        self.candidates.clear();
-        let scored = self.ids.iter().zip(&self.keys).filter(|(_, key)| **key < f32::INFINITY);
-        self.candidates.extend(scored.map(|(&id, &key)| Candidate { key, slack: 0.0, id, live: true }));
-        self.candidates.sort_unstable();
-        select(storage, &self.candidates, limit, &mut self.kept)
     }
 }

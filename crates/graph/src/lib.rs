@@ -4,6 +4,10 @@
 
 mod arena;
 mod insert;
+mod link;
+mod order;
+mod reach;
+mod repair;
 mod search;
 mod select;
 mod storage;
@@ -11,8 +15,11 @@ mod visited;
 
 pub use arena::{Arena, ArenaHandle, BLOCK, BlockBuilder, Full};
 pub use insert::{Inserted, Inserter};
+pub use order::page_order;
+pub use reach::{Reach, ReachError};
+pub use repair::Repairer;
 pub use search::Beam;
-pub use storage::{Candidate, Entry, MAX_LEVEL, NONE, NodeId, Storage, StorageMut};
+pub use storage::{Candidate, Entry, MAX_LEVEL, NONE, NodeId, Storage, StorageMut, Update, Updates};
 
 /// The parameters of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,6 +31,7 @@ pub struct Beam {
     ids: Vec<NodeId>,
     neighbours: Vec<NodeId>,
     scored: Vec<Candidate>,
+    starts: Vec<Candidate>,
     hops: usize,
     distances: usize,
 }
@@ -48,9 +49,11 @@ impl Beam {
     pub fn search<S: Storage>(&mut self, storage: &mut S, query: &Query, ef: usize) -> Result<(), S::Error> {
         self.reset();
         let Some(entry) = storage.entry()? else { return Ok(()) };
-        let mut starts = Vec::new();
-        self.descend(storage, query, entry, 0, &mut starts)?;
-        self.search_layer(storage, query, 0, &starts, ef)
+        let mut starts = std::mem::take(&mut self.starts);
+        let descended = self.descend(storage, query, entry, 0, &mut starts);
+        let searched = descended.and_then(|()| self.search_layer(storage, query, 0, &starts, ef));
+        self.starts = starts;
+        searched
     }
 
     /// Goes from `entry` down to the layer above `level`, always to the nearest node, and leaves where to start on

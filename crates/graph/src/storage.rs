@@ -122,7 +122,77 @@ pub trait StorageMut: Storage {
     /// most as long as lists on that layer may be.
     fn replace(&mut self, id: NodeId, level: u8, old: &[NodeId], new: &[NodeId]) -> Result<bool, Self::Error>;
 
+    /// Does as [`replace`](Self::replace) says for each of `updates` and appends for each whether it was done to `done`.
+    /// A storage that locks and logs by page groups them here.
+    fn replace_all(&mut self, updates: &Updates, done: &mut Vec<bool>) -> Result<(), Self::Error> {
+        for update in updates.iter() {
+            done.push(self.replace(update.id, update.level, update.old, update.new)?);
+        }
+        Ok(())
+    }
+
+    /// Makes `query` measure distances from the node `id` and says whether there is one.
+    fn probe(&mut self, id: NodeId, query: &mut Query) -> Result<bool, Self::Error>;
+
     /// Makes `entry` the place where searches start if there is none, or if the present one is on a lower layer, and
     /// says whether it did.
     fn raise_entry(&mut self, entry: Entry) -> Result<bool, Self::Error>;
+}
+
+/// One list to replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Update<'a> {
+    /// The node whose list it is.
+    pub id: NodeId,
+    /// The layer of the list.
+    pub level: u8,
+    /// What the list was when the decision was made.
+    pub old: &'a [NodeId],
+    /// What it shall be.
+    pub new: &'a [NodeId],
+}
+
+/// Lists to replace, of different nodes.
+#[derive(Debug, Default)]
+pub struct Updates {
+    /// Node, layer, length of the old list, length of the new one.
+    heads: Vec<(NodeId, u8, usize, usize)>,
+    /// The lists, one after the other.
+    ids: Vec<NodeId>,
+}
+
+impl Updates {
+    /// The updates in the order in which they were decided.
+    pub fn iter(&self) -> impl Iterator<Item = Update<'_>> {
+        let mut rest = &self.ids[..];
+        self.heads.iter().map(move |&(id, level, old, new)| {
+            let (lists, after) = rest.split_at(old + new);
+            rest = after;
+            let (old, new) = lists.split_at(old);
+            Update { id, level, old, new }
+        })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.heads.clear();
+        self.ids.clear();
+    }
+
+    pub(crate) fn push(&mut self, id: NodeId, level: u8, old: &[NodeId], new: &[NodeId]) {
+        self.heads.push((id, level, old.len(), new.len()));
+        self.ids.extend(old);
+        self.ids.extend(new);
+    }
 }

@@ -110,6 +110,14 @@ impl StorageMut for ArenaHandle<'_> {
         Ok(self.arena.replace(id, level, old, new))
     }
 
+    fn probe(&mut self, id: NodeId, query: &mut Query) -> Result<bool, Infallible> {
+        let code = self.arena.code(id);
+        if let Some(code) = code {
+            self.arena.space.probe(code, query);
+        }
+        Ok(code.is_some())
+    }
+
     fn raise_entry(&mut self, entry: Entry) -> Result<bool, Infallible> {
         Ok(self.arena.raise_entry(entry))
     }

@@ -1,0 +1,112 @@
+//! Changing lists of neighbours: read, decide, replace if unchanged, else again.
+
+use crate::Params;
+use crate::select::thin;
+use crate::storage::{Candidate, NodeId, StorageMut, Updates};
+
+/// How often a list that others keep changing is read again before the change is given up. What it would have linked
+/// stays reachable through its other neighbours.
+const ATTEMPTS: usize = 8;
+
+/// Changes lists; reusable memory.
+#[derive(Debug, Default)]
+pub(crate) struct Linker {
+    updates: Updates,
+    done: Vec<bool>,
+    pending: Vec<NodeId>,
+    old: Vec<NodeId>,
+    ids: Vec<NodeId>,
+    keys: Vec<f32>,
+    candidates: Vec<Candidate>,
+    kept: Vec<NodeId>,
+}
+
+impl Linker {
+    /// Announces `candidates` to the storage.
+    pub(crate) fn gather<S: StorageMut>(&mut self, storage: &mut S, candidates: &[Candidate]) -> Result<(), S::Error> {
+        self.ids.clear();
+        self.ids.extend(candidates.iter().map(|c| c.id));
+        storage.gather(&self.ids)
+    }
+
+    /// Adds `new` to the lists of all `bases` on `level`; a list that is full is thinned.
+    ///
+    /// All changes are handed to the storage together, so that it can group them by page.
+    pub(crate) fn link<S: StorageMut>(
+        &mut self,
+        storage: &mut S,
+        params: &Params,
+        bases: &[NodeId],
+        level: u8,
+        new: NodeId,
+    ) -> Result<(), S::Error> {
+        let limit = params.limit(level);
+        self.pending.clear();
+        self.pending.extend(bases.iter().filter(|&&base| base != new));
+        for _ in 0..ATTEMPTS {
+            self.updates.clear();
+            for at in 0..self.pending.len() {
+                let base = self.pending[at];
+                self.old.clear();
+                storage.neighbours(base, level, &mut self.old)?;
+                if self.old.contains(&new) {
+                    continue;
+                }
+                self.ids.clone_from(&self.old);
+                self.ids.push(new);
+                if self.ids.len() <= limit {
+                    self.kept.clone_from(&self.ids);
+                } else {
+                    self.rank(storage, base)?;
+                    thin(storage, &self.candidates, limit, &mut self.kept)?;
+                }
+                self.updates.push(base, level, &self.old, &self.kept);
+            }
+            if self.updates.is_empty() {
+                return Ok(());
+            }
+            self.done.clear();
+            storage.replace_all(&self.updates, &mut self.done)?;
+            self.pending.clear();
+            let failed = self.updates.iter().zip(self.done.iter().chain(std::iter::repeat(&false)));
+            self.pending.extend(failed.filter(|(_, done)| !**done).map(|(update, _)| update.id));
+            if self.pending.is_empty() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Selects a new list for `base` from `ids` and puts it in the place of `old` if that still is its list.
+    pub(crate) fn relist<S: StorageMut>(
+        &mut self,
+        storage: &mut S,
+        params: &Params,
+        base: NodeId,
+        level: u8,
+        old: &[NodeId],
+        ids: &[NodeId],
+    ) -> Result<bool, S::Error> {
+        self.ids.clear();
+        self.ids.extend(ids);
+        self.rank(storage, base)?;
+        // A list made of the neighbours' neighbours has many near each other; more than this are never kept.
+        self.candidates.truncate(params.ef_construction.max(params.limit(level)));
+        thin(storage, &self.candidates, params.limit(level), &mut self.kept)?;
+        storage.replace(base, level, old, &self.kept)
+    }
+
+    /// Scores `ids` against `base` into `candidates`, ascending; those that are gone are left out.
+    fn rank<S: StorageMut>(&mut self, storage: &mut S, base: NodeId) -> Result<(), S::Error> {
+        self.ids.push(base);
+        storage.gather(&self.ids)?;
+        self.ids.pop();
+        self.keys.clear();
+        storage.keys(base, &self.ids, &mut self.keys)?;
+        self.candidates.clear();
+        let scored = self.ids.iter().zip(&self.keys).filter(|(_, key)| **key < f32::INFINITY);
+        self.candidates.extend(scored.map(|(&id, &key)| Candidate { key, slack: 0.0, id, live: true }));
+        self.candidates.sort_unstable();
+        Ok(())
+    }
+}

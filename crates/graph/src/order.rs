@@ -1,0 +1,146 @@
+//! An order of the nodes that puts those visited together near each other.
+//!
+//! A search looks at the neighbours of a node together, so nodes that share edges should share pages. Two steps:
+//!
+//! 1. **Regions.** The nodes of the top layer come first; each layer below is divided among the nodes of the layer above
+//!    it by breadth-first steps from all of them at once, and every node follows the one whose region it is in. Regions
+//!    near each other on one layer stay near each other on all layers below.
+//! 2. **Pages.** A page starts with the first node not yet placed and takes, one at a time, the unplaced node with the
+//!    most edges to and from the nodes already in it.
+
+use crate::storage::{NONE, NodeId, Storage};
+use crate::visited::Visited;
+
+/// Orders `ids` so that every run of `per_page` of them is best stored on one page. `level` tells the highest layer of a
+/// node; every neighbour's number is below `limit`, for which there is memory, 8 bytes each.
+pub fn page_order<S: Storage>(
+    storage: &mut S,
+    ids: &[NodeId],
+    limit: usize,
+    per_page: usize,
+    level: impl Fn(NodeId) -> u8,
+) -> Result<Vec<NodeId>, S::Error> {
+    let order = regions(storage, ids, limit, level)?;
+    pages(storage, &order, limit, per_page)
+}
+
+/// Step 1.
+fn regions<S: Storage>(
+    storage: &mut S,
+    ids: &[NodeId],
+    limit: usize,
+    level: impl Fn(NodeId) -> u8,
+) -> Result<Vec<NodeId>, S::Error> {
+    let top = ids.iter().map(|&id| level(id)).max().unwrap_or(0);
+    let mut order: Vec<NodeId> = Vec::with_capacity(ids.len());
+    let mut region = vec![NONE; limit];
+    let mut list = Vec::new();
+    for layer in (0..=top).rev() {
+        // Regions are numbered by the position of their centre; a node in none yet becomes a centre of its own.
+        region.fill(NONE);
+        let mut reached: Vec<NodeId> = Vec::with_capacity(ids.len());
+        let mut centres = 0;
+        let mut next = 0;
+        let rest: Vec<NodeId> = ids.iter().copied().filter(|&id| level(id) >= layer).collect();
+        let above = order.len();
+        for (at, id) in std::mem::take(&mut order).into_iter().chain(rest).enumerate() {
+            match region.get_mut(id as usize) {
+                Some(slot) if *slot == NONE => *slot = centres,
+                _ => continue,
+            }
+            centres += 1;
+            reached.push(id);
+            if at + 1 < above {
+                continue;
+            }
+            while let Some(&from) = reached.get(next) {
+                next += 1;
+                list.clear();
+                storage.neighbours(from, layer, &mut list)?;
+                for &to in &list {
+                    if let Some(&own) = region.get(from as usize)
+                        && let Some(slot) = region.get_mut(to as usize)
+                        && *slot == NONE
+                    {
+                        *slot = own;
+                        reached.push(to);
+                    }
+                }
+            }
+        }
+        // A stable sort: within a region in order of reaching.
+        reached.sort_by_key(|&id| region.get(id as usize).copied());
+        order = reached;
+    }
+    Ok(order)
+}
+
+/// Step 2.
+fn pages<S: Storage>(
+    storage: &mut S,
+    order: &[NodeId],
+    limit: usize,
+    per_page: usize,
+) -> Result<Vec<NodeId>, S::Error> {
+    let per_page = per_page.max(1);
+    let mut unplaced = vec![false; limit];
+    for &id in order {
+        if let Some(slot) = unplaced.get_mut(id as usize) {
+            *slot = true;
+        }
+    }
+    let mut placed: Vec<NodeId> = Vec::with_capacity(order.len());
+    let mut seen = Visited::default();
+    let mut bids: Vec<Bid> = Vec::new();
+    let mut list = Vec::new();
+    for &first in order {
+        match unplaced.get_mut(first as usize) {
+            Some(slot) if *slot => *slot = false,
+            _ => continue,
+        }
+        // If the last page found no more nodes with edges to it, this one starts a second group on it.
+        let start = placed.len() - placed.len() % per_page;
+        bids.clear();
+        seen.clear();
+        placed.push(first);
+        while placed.len() - start < per_page {
+            let last = placed[placed.len() - 1];
+            for bid in &mut bids {
+                bid.edges += u32::from(bid.list.contains(&last));
+            }
+            list.clear();
+            storage.neighbours(last, 0, &mut list)?;
+            for &id in &list {
+                if !unplaced.get(id as usize).copied().unwrap_or(false) {
+                    continue;
+                }
+                if !seen.insert(id) {
+                    if let Some(bid) = bids.iter_mut().find(|bid| bid.id == id) {
+                        bid.edges += 1;
+                    }
+                    continue;
+                }
+                let mut own = Vec::new();
+                storage.neighbours(id, 0, &mut own)?;
+                let edges = 1 + placed[start..].iter().filter(|member| own.contains(member)).count() as u32;
+                bids.push(Bid { id, edges, list: own });
+            }
+            // The first of equals: nearer to the page's first node.
+            let Some(best) = (0..bids.len()).rev().max_by_key(|&at| bids[at].edges) else { break };
+            let best = bids.remove(best).id;
+            if let Some(slot) = unplaced.get_mut(best as usize) {
+                *slot = false;
+            }
+            placed.push(best);
+        }
+    }
+    Ok(placed)
+}
+
+/// A node that would like to be on the page.
+struct Bid {
+    id: NodeId,
+    /// Edges between it and the nodes on the page, in both directions.
+    edges: u32,
+    list: Vec<NodeId>,
+}
