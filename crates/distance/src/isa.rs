@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 pub enum Isa {
     /// x86-64 with AVX-512 F: sixteen lanes, half-precision conversion included.
     Avx512,
-    /// x86-64 with AVX2 and F16C: eight lanes.
+    /// x86-64 with AVX2, F16C and FMA: eight lanes.
     Avx2,
     /// AArch64 with its baseline vector unit: four lanes.
     Neon,
@@ -34,7 +34,9 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => is_x86_feature_detected!("avx512f") && Isa::Avx2.is_supported(),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c"),
+            Isa::Avx2 => {
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") && is_x86_feature_detected!("fma")
+            }
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             #[allow(unreachable_patterns, reason = "on each architecture some sets have no arm above")]

@@ -40,7 +40,9 @@ macro_rules! table {
         mod $module {
             use super::{Isa, Kernels};
             use crate::convert;
-            use crate::reduce::{self, AbsoluteDifference, CosineParts, Product, STEP, SquaredDifference};
+            use crate::reduce::{
+                self, AbsoluteDifference, CosineParts, ExactProduct, Product, STEP, SquaredDifference,
+            };
             use crate::vector::Vector;
             use half::f16;
 
@@ -62,7 +64,7 @@ macro_rules! table {
             };
 
             table!(@sum $(#[$features])? l2_squared(f16), SquaredDifference);
-            table!(@sum $(#[$features])? dot(f16), Product);
+            table!(@sum $(#[$features])? dot(f16), ExactProduct);
             table!(@sum $(#[$features])? l1(f16), AbsoluteDifference);
             table!(@sum $(#[$features])? l2_squared_f32(f32), SquaredDifference);
             table!(@sum $(#[$features])? dot_f32(f32), Product);
@@ -71,7 +73,7 @@ macro_rules! table {
             $(#[$features])?
             fn norm_squared(a: &[f16]) -> f64 {
                 // SAFETY: this function is reached only where the instruction set is.
-                unsafe { reduce::sum::<Product, V, 1, K, f16, f16>(a, a)[0] }
+                unsafe { reduce::sum::<ExactProduct, V, 1, K, f16, f16>(a, a)[0] }
             }
 
             $(#[$features])?
@@ -104,7 +106,7 @@ macro_rules! table {
 
 table!(Scalar, scalar, crate::scalar::Scalar,);
 #[cfg(target_arch = "x86_64")]
-table!(Avx2, avx2, crate::x86::Avx2, #[target_feature(enable = "avx2,f16c")]);
+table!(Avx2, avx2, crate::x86::Avx2, #[target_feature(enable = "avx2,f16c,fma")]);
 #[cfg(target_arch = "x86_64")]
 table!(Avx512, avx512, crate::x86::Avx512, #[target_feature(enable = "avx512f")]);
 #[cfg(target_arch = "aarch64")]

@@ -46,6 +46,17 @@ impl Vector for Neon {
     }
 
     #[inline(always)]
+    unsafe fn fold_into(self, totals: *mut f64) {
+        // SAFETY: the caller vouches for the instruction set and for four totals.
+        unsafe {
+            let low = vcvt_f64_f32(vget_low_f32(self.0));
+            let high = vcvt_high_f64_f32(self.0);
+            vst1q_f64(totals, vaddq_f64(vld1q_f64(totals), low));
+            vst1q_f64(totals.add(2), vaddq_f64(vld1q_f64(totals.add(2)), high));
+        }
+    }
+
+    #[inline(always)]
     unsafe fn store_f16(self, to: *mut f16) {
         // SAFETY: the caller vouches for the instruction set and for four elements, aligned as `u16`; FCVTN reads and
         // writes only the named registers, and rounds as the default control register says: to nearest, ties to even.
@@ -72,6 +83,12 @@ impl Vector for Neon {
     unsafe fn mul(self, other: Self) -> Self {
         // SAFETY: the caller vouches for the instruction set.
         Neon(unsafe { vmulq_f32(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn add_exact_product(self, x: Self, y: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
+        Neon(unsafe { vfmaq_f32(self.0, x.0, y.0) })
     }
 
     #[inline(always)]

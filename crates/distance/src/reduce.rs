@@ -6,9 +6,13 @@
 //! width of a register. Elements go to [`STEP`] = 32 virtual `f32` lanes, element i to lane i mod 32; a register holds
 //! 4, 8 or 16 of them. After [`BLOCK`] = 256 elements the 32 lanes are folded to 8, those are added to 8 `f64` totals,
 //! and the lanes start again from zero. The 8 totals are added up by halves at the end. A short last step is filled up
-//! with zeros, which adds nothing. Products are rounded before they are added (no fused multiply-add): it costs nothing
-//! measurable, because the conversions from half precision are what limits these loops. So a standby on another kind of
-//! processor, or a plain-Rust build, computes the very same distance, and tests may compare kernels bit for bit.
+//! with zeros, which adds nothing.
+//!
+//! The other freedom is fusing a multiplication with the addition after it, which skips a rounding. A product of two
+//! half-precision numbers has 22 bits and fits `f32` exactly, so there it makes no difference and is done where the
+//! processor can. All other products are rounded before they are added, everywhere; that costs nothing measurable,
+//! because converting from half precision is what limits these loops. So a standby on another kind of processor
+//! computes the very same distance as its primary, and tests may compare kernels bit for bit.
 //!
 //! # Error
 //!
@@ -40,12 +44,12 @@ pub const SUM_ERROR: f64 = 13.0 / (1u64 << 24) as f64;
 
 /// What a distance sums: N terms for each pair of elements.
 pub(crate) trait Terms<const N: usize> {
-    /// The terms of one register of pairs.
+    /// Add the terms of one register of pairs to the sums.
     ///
     /// # Safety
     ///
     /// As [`Vector`] says.
-    unsafe fn of<V: Vector>(x: V, y: V) -> [V; N];
+    unsafe fn add<V: Vector>(sums: [V; N], x: V, y: V) -> [V; N];
 
     /// The terms of one pair in `f64`.
     fn wide(x: f64, y: f64) -> [f64; N];
@@ -56,11 +60,11 @@ pub(crate) struct SquaredDifference;
 
 impl Terms<1> for SquaredDifference {
     #[inline(always)]
-    unsafe fn of<V: Vector>(x: V, y: V) -> [V; 1] {
+    unsafe fn add<V: Vector>([sum]: [V; 1], x: V, y: V) -> [V; 1] {
         // SAFETY: the caller's.
         unsafe {
             let difference = x.sub(y);
-            [difference.mul(difference)]
+            [sum.add(difference.mul(difference))]
         }
     }
 
@@ -74,9 +78,9 @@ pub(crate) struct AbsoluteDifference;
 
 impl Terms<1> for AbsoluteDifference {
     #[inline(always)]
-    unsafe fn of<V: Vector>(x: V, y: V) -> [V; 1] {
+    unsafe fn add<V: Vector>([sum]: [V; 1], x: V, y: V) -> [V; 1] {
         // SAFETY: the caller's.
-        unsafe { [x.sub(y).abs()] }
+        unsafe { [sum.add(x.sub(y).abs())] }
     }
 
     fn wide(x: f64, y: f64) -> [f64; 1] {
@@ -89,9 +93,9 @@ pub(crate) struct Product;
 
 impl Terms<1> for Product {
     #[inline(always)]
-    unsafe fn of<V: Vector>(x: V, y: V) -> [V; 1] {
+    unsafe fn add<V: Vector>([sum]: [V; 1], x: V, y: V) -> [V; 1] {
         // SAFETY: the caller's.
-        unsafe { [x.mul(y)] }
+        unsafe { [sum.add(x.mul(y))] }
     }
 
     fn wide(x: f64, y: f64) -> [f64; 1] {
@@ -99,14 +103,29 @@ impl Terms<1> for Product {
     }
 }
 
-/// x·y, x² and y²: what a cosine is made of.
+/// x·y of half-precision elements
+pub(crate) struct ExactProduct;
+
+impl Terms<1> for ExactProduct {
+    #[inline(always)]
+    unsafe fn add<V: Vector>([sum]: [V; 1], x: V, y: V) -> [V; 1] {
+        // SAFETY: the caller's.
+        unsafe { [sum.add_exact_product(x, y)] }
+    }
+
+    fn wide(x: f64, y: f64) -> [f64; 1] {
+        [x * y]
+    }
+}
+
+/// x·y, x² and y² of half-precision elements: what a cosine is made of.
 pub(crate) struct CosineParts;
 
 impl Terms<3> for CosineParts {
     #[inline(always)]
-    unsafe fn of<V: Vector>(x: V, y: V) -> [V; 3] {
+    unsafe fn add<V: Vector>([xy, xx, yy]: [V; 3], x: V, y: V) -> [V; 3] {
         // SAFETY: the caller's.
-        unsafe { [x.mul(y), x.mul(x), y.mul(y)] }
+        unsafe { [xy.add_exact_product(x, y), xx.add_exact_product(x, x), yy.add_exact_product(y, y)] }
     }
 
     fn wide(x: f64, y: f64) -> [f64; 3] {
@@ -136,7 +155,7 @@ where
         // SAFETY: the caller vouches for the instruction set; `start..end` is within both slices, and the last, partial
         // step reads from buffers of a whole step.
         unsafe {
-            let mut lanes = [[V::zero(); K]; N];
+            let mut lanes = [[V::zero(); N]; K];
             while start + STEP <= end {
                 step::<T, V, N, K, A, B>(&mut lanes, a.as_ptr().add(start), b.as_ptr().add(start));
                 start += STEP;
@@ -148,8 +167,8 @@ where
                 step::<T, V, N, K, A, B>(&mut lanes, a_end.as_ptr(), b_end.as_ptr());
                 start = end;
             }
-            for (totals, lanes) in totals.iter_mut().zip(&lanes) {
-                fold(totals, lanes);
+            for (n, totals) in totals.iter_mut().enumerate() {
+                fold(totals, lanes.map(|sums| sums[n]));
             }
         }
     }
@@ -164,20 +183,18 @@ where
 ///
 /// The processor has `V`'s instruction set; `a` and `b` are valid for reads of [`STEP`] elements.
 #[inline(always)]
-unsafe fn step<T, V, const N: usize, const K: usize, A, B>(lanes: &mut [[V; K]; N], a: *const A, b: *const B)
+unsafe fn step<T, V, const N: usize, const K: usize, A, B>(lanes: &mut [[V; N]; K], a: *const A, b: *const B)
 where
     T: Terms<N>,
     V: Vector,
     A: Element,
     B: Element,
 {
-    for k in 0..K {
+    for (k, sums) in lanes.iter_mut().enumerate() {
         // SAFETY: the caller's; K · LANES = STEP.
         unsafe {
-            let terms = T::of(A::load::<V>(a.add(k * V::LANES)), B::load::<V>(b.add(k * V::LANES)));
-            for (lanes, term) in lanes.iter_mut().zip(terms) {
-                lanes[k] = lanes[k].add(term);
-            }
+            let (x, y) = (A::load::<V>(a.add(k * V::LANES)), B::load::<V>(b.add(k * V::LANES)));
+            *sums = T::add(*sums, x, y);
         }
     }
 }
@@ -188,14 +205,19 @@ where
 ///
 /// The processor has `V`'s instruction set.
 #[inline(always)]
-unsafe fn fold<V: Vector, const K: usize>(totals: &mut [f64; TOTALS], lanes: &[V; K]) {
-    let mut flat = [0f32; STEP];
-    for (k, lanes) in lanes.iter().enumerate() {
-        // SAFETY: the caller vouches for the instruction set; K · LANES = STEP, so the store is within `flat`.
-        unsafe { lanes.store_f32(flat.as_mut_ptr().add(k * V::LANES)) }
+unsafe fn fold<V: Vector, const K: usize>(totals: &mut [f64; TOTALS], mut lanes: [V; K]) {
+    let mut registers = K;
+    while registers * V::LANES > TOTALS && registers > 1 {
+        registers /= 2;
+        for k in 0..registers {
+            // SAFETY: the caller's.
+            lanes[k] = unsafe { lanes[k].add(lanes[k + registers]) };
+        }
     }
-    for (j, total) in totals.iter_mut().enumerate() {
-        *total += f64::from((flat[j] + flat[j + 16]) + (flat[j + 8] + flat[j + 24]));
+    for (k, lanes) in lanes[..registers].iter().enumerate() {
+        // SAFETY: the caller vouches for the instruction set; either one register is left, which folds itself to eight
+        // lanes, or several with eight lanes between them.
+        unsafe { lanes.fold_into(totals.as_mut_ptr().add(k * V::LANES)) };
     }
 }
 

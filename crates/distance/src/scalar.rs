@@ -1,13 +1,13 @@
-//! The reference: four lanes in plain Rust, for processors with none of the other instruction sets.
+//! The reference: eight lanes in plain Rust, for processors with none of the other instruction sets.
 //!
 //! The lanes are an array, which compilers turn into whatever vector registers the target always has (SSE2 on x86-64).
 
 use crate::vector::Vector;
 use half::f16;
 
-/// Four lanes as an array.
+/// Eight lanes as an array.
 #[derive(Clone, Copy)]
-pub(crate) struct Scalar([f32; 4]);
+pub(crate) struct Scalar([f32; 8]);
 
 /// Widen a half-precision number with no branch that depends on its class.
 ///
@@ -33,35 +33,44 @@ impl Scalar {
 }
 
 impl Vector for Scalar {
-    const LANES: usize = 4;
+    const LANES: usize = 8;
 
     #[inline(always)]
     unsafe fn zero() -> Self {
-        Scalar([0.0; 4])
+        Scalar([0.0; 8])
     }
 
     #[inline(always)]
     unsafe fn load_f16(from: *const f16) -> Self {
-        // SAFETY: the caller vouches for four elements.
-        Scalar(unsafe { from.cast::<[f16; 4]>().read() }.map(widen))
+        // SAFETY: the caller vouches for eight elements.
+        Scalar(unsafe { from.cast::<[f16; 8]>().read() }.map(widen))
     }
 
     #[inline(always)]
     unsafe fn load_f32(from: *const f32) -> Self {
-        // SAFETY: the caller vouches for four elements.
-        Scalar(unsafe { from.cast::<[f32; 4]>().read() })
+        // SAFETY: the caller vouches for eight elements.
+        Scalar(unsafe { from.cast::<[f32; 8]>().read() })
     }
 
     #[inline(always)]
     unsafe fn store_f32(self, to: *mut f32) {
-        // SAFETY: the caller vouches for four elements.
-        unsafe { to.cast::<[f32; 4]>().write(self.0) }
+        // SAFETY: the caller vouches for eight elements.
+        unsafe { to.cast::<[f32; 8]>().write(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn fold_into(self, totals: *mut f64) {
+        // SAFETY: the caller vouches for eight totals.
+        let totals = unsafe { &mut *totals.cast::<[f64; 8]>() };
+        for (total, lane) in totals.iter_mut().zip(self.0) {
+            *total += f64::from(lane);
+        }
     }
 
     #[inline(always)]
     unsafe fn store_f16(self, to: *mut f16) {
-        // SAFETY: the caller vouches for four elements.
-        unsafe { to.cast::<[f16; 4]>().write(self.0.map(f16::from_f32_const)) }
+        // SAFETY: the caller vouches for eight elements.
+        unsafe { to.cast::<[f16; 8]>().write(self.0.map(f16::from_f32_const)) }
     }
 
     #[inline(always)]
@@ -77,6 +86,12 @@ impl Vector for Scalar {
     #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {
         self.zip(other, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    unsafe fn add_exact_product(self, x: Self, y: Self) -> Self {
+        let product = x.zip(y, |x, y| x * y);
+        self.zip(product, |sum, product| sum + product)
     }
 
     #[inline(always)]

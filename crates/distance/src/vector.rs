@@ -2,7 +2,7 @@
 //!
 //! Each instruction set implements [`Vector`] in its own file; `reduce` and `convert` are written once over it. Every
 //! method is `#[inline(always)]`, so that it compiles into the `#[target_feature]` function that called it, where its
-//! intrinsics are single instructions. None of the methods fuses a multiplication with an addition: see `reduce`.
+//! intrinsics are single instructions. Every method gives the same lanes on every instruction set: see `reduce`.
 
 use half::f16;
 
@@ -24,6 +24,10 @@ pub(crate) trait Vector: Copy {
     unsafe fn load_f32(from: *const f32) -> Self;
     /// Store all lanes.
     unsafe fn store_f32(self, to: *mut f32);
+    /// Fold the lanes by halves until at most eight are left, and add lane j to `totals[j]`.
+    ///
+    /// `totals` must be valid for reads and writes of as many elements as there are lanes then.
+    unsafe fn fold_into(self, totals: *mut f64);
     /// Round each lane to the nearest half-precision number, ties to even, and store it.
     unsafe fn store_f16(self, to: *mut f16);
     /// Lane-wise sum.
@@ -32,6 +36,9 @@ pub(crate) trait Vector: Copy {
     unsafe fn sub(self, other: Self) -> Self;
     /// Lane-wise product.
     unsafe fn mul(self, other: Self) -> Self;
+    /// Lane-wise `self + x · y`, for products that need no rounding: whether the two operations are fused then makes
+    /// no difference.
+    unsafe fn add_exact_product(self, x: Self, y: Self) -> Self;
     /// Lane-wise absolute value.
     unsafe fn abs(self) -> Self;
     /// Whether every lane is at most 65,504 in magnitude; a NaN is not.

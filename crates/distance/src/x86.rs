@@ -1,10 +1,10 @@
-//! AVX2 with F16C, and AVX-512: eight and sixteen lanes.
+//! AVX2 with F16C and FMA, and AVX-512: eight and sixteen lanes.
 
 use crate::vector::Vector;
 use half::f16;
 use std::arch::x86_64::*;
 
-/// Eight lanes. Needs `avx2` and `f16c`.
+/// Eight lanes. Needs `avx2`, `f16c` and `fma`.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(__m256);
 
@@ -36,6 +36,17 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn fold_into(self, totals: *mut f64) {
+        // SAFETY: the caller vouches for the instruction set and for eight totals.
+        unsafe {
+            let low = _mm256_cvtps_pd(_mm256_castps256_ps128(self.0));
+            let high = _mm256_cvtps_pd(_mm256_extractf128_ps::<1>(self.0));
+            _mm256_storeu_pd(totals, _mm256_add_pd(_mm256_loadu_pd(totals), low));
+            _mm256_storeu_pd(totals.add(4), _mm256_add_pd(_mm256_loadu_pd(totals.add(4)), high));
+        }
+    }
+
+    #[inline(always)]
     unsafe fn store_f16(self, to: *mut f16) {
         // SAFETY: the caller vouches for the instruction set and for eight elements; the store needs no alignment.
         unsafe { _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0)) }
@@ -57,6 +68,12 @@ impl Vector for Avx2 {
     unsafe fn mul(self, other: Self) -> Self {
         // SAFETY: the caller vouches for the instruction set.
         Avx2(unsafe { _mm256_mul_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn add_exact_product(self, x: Self, y: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
+        Avx2(unsafe { _mm256_fmadd_ps(x.0, y.0, self.0) })
     }
 
     #[inline(always)]
@@ -108,6 +125,18 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn fold_into(self, totals: *mut f64) {
+        // SAFETY: the caller vouches for the instruction set and for eight totals.
+        unsafe {
+            let low = _mm512_castps512_ps256(self.0);
+            // AVX-512 F extracts 256 bits as doubles only; the bits are the same.
+            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self.0)));
+            let lanes = _mm512_cvtps_pd(_mm256_add_ps(low, high));
+            _mm512_storeu_pd(totals, _mm512_add_pd(_mm512_loadu_pd(totals), lanes));
+        }
+    }
+
+    #[inline(always)]
     unsafe fn store_f16(self, to: *mut f16) {
         // SAFETY: the caller vouches for the instruction set and for sixteen elements; the store needs no alignment.
         unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0)) }
@@ -129,6 +158,12 @@ impl Vector for Avx512 {
     unsafe fn mul(self, other: Self) -> Self {
         // SAFETY: the caller vouches for the instruction set.
         Avx512(unsafe { _mm512_mul_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn add_exact_product(self, x: Self, y: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
+        Avx512(unsafe { _mm512_fmadd_ps(x.0, y.0, self.0) })
     }
 
     #[inline(always)]
