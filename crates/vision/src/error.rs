@@ -46,9 +46,10 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// A [`Error::Corrupt`] from anything that explains itself.
+    /// A [`Error::Corrupt`] from anything that explains itself, on one line.
     pub(crate) fn corrupt(reason: impl std::fmt::Display) -> Self {
-        Self::Corrupt(reason.to_string())
+        let reason = reason.to_string();
+        Self::Corrupt(reason.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
     /// A [`Error::Unsupported`] that names what is not read.

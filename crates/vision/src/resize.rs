@@ -43,9 +43,19 @@ impl Filter {
     }
 }
 
+/// Most pixels of a result. What exceeds it came from a strip and no photo: 1 × 60,000 pixels enlarged to a short edge of
+/// 224 would be three billion.
+const MAX_RESULT: u64 = 1 << 26;
+
+/// Most pixels of the half-done picture, which has the new width and still the old height.
+const MAX_HALF_DONE: u64 = 1 << 28;
+
 /// Resizes interleaved 8-bit samples (3 channels, or 4 with straight alpha) to `to` = (width, height).
 ///
 /// With alpha, colours are weighted by it, so that what is invisible does not bleed into what is seen.
+///
+/// # Errors
+/// [`Error::Unsupported`] for pictures so elongated that the result would be enormous; [`Error::OutOfMemory`].
 pub(crate) fn resize(
     data: &[u8],
     channels: usize,
@@ -53,6 +63,14 @@ pub(crate) fn resize(
     to: (u32, u32),
     filter: Filter,
 ) -> Result<Vec<u8>> {
+    let half_done = u64::from(to.0) * u64::from(height);
+    if u64::from(to.0) * u64::from(to.1) > MAX_RESULT || half_done > MAX_HALF_DONE {
+        return Err(Error::unsupported(format!(
+            "resizing a picture as elongated as {width} x {height} pixels to {} x {}",
+            to.0, to.1
+        )));
+    }
+    limits::probe(half_done * channels as u64)?;
     let pixel = if channels == 4 { PixelType::U8x4 } else { PixelType::U8x3 };
     let source = ImageRef::new(width, height, data, pixel).map_err(Error::corrupt)?;
     let mut out = limits::zeroed(to.0 as usize * to.1 as usize * channels)?;

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::num::NonZeroU64;
 
-use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, MemoryLimit};
+use gif::{ColorOutput, DecodeOptions, Decoder, Frame, MemoryLimit};
 use image::metadata::Orientation;
 
 use super::{Header, sample_count};
@@ -14,15 +14,19 @@ use crate::picture::Raster;
 fn open(bytes: &[u8]) -> Result<Decoder<Cursor<&[u8]>>> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::RGBA);
-    // Bounds what extension blocks may accumulate; pixels go to a buffer of ours.
-    options.set_memory_limit(MemoryLimit::Bytes(NonZeroU64::MAX));
-    options.read_info(Cursor::new(bytes)).map_err(explain)
+    // What extension blocks add up to is at most the file itself; pixels go to a buffer of ours.
+    options.set_memory_limit(MemoryLimit::Bytes(NonZeroU64::MIN.saturating_add(bytes.len() as u64)));
+    options.read_info(Cursor::new(bytes)).map_err(Error::corrupt)
+}
+
+fn first_frame<'a>(decoder: &'a mut Decoder<Cursor<&[u8]>>) -> Result<&'a Frame<'static>> {
+    decoder.next_frame_info().map_err(Error::corrupt)?.ok_or_else(|| Error::corrupt("the GIF has no frame"))
 }
 
 pub(super) fn header(bytes: &[u8]) -> Result<Header> {
     let mut decoder = open(bytes)?;
     let (width, height) = (decoder.width(), decoder.height());
-    let frame = decoder.next_frame_info().map_err(explain)?.ok_or_else(|| Error::corrupt("the GIF has no frame"))?;
+    let frame = first_frame(&mut decoder)?;
     let covers = frame.left == 0 && frame.top == 0 && frame.width >= width && frame.height >= height;
     Ok(Header {
         width: width.into(),
@@ -34,12 +38,12 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
 
 pub(super) fn pixels(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster> {
     let mut decoder = open(bytes)?;
-    let frame = decoder.next_frame_info().map_err(explain)?.ok_or_else(|| Error::corrupt("the GIF has no frame"))?;
+    let frame = first_frame(&mut decoder)?;
+    limits.check_pixels(frame.width.into(), frame.height.into())?;
     let (left, top) = (usize::from(frame.left), usize::from(frame.top));
     let (frame_width, frame_height) = (usize::from(frame.width), usize::from(frame.height));
-    limits.check_pixels(frame.width.into(), frame.height.into())?;
     let mut pixels = limits::zeroed(frame_width * frame_height * 4)?;
-    decoder.read_into_buffer(&mut pixels).map_err(explain)?;
+    decoder.read_into_buffer(&mut pixels).map_err(Error::corrupt)?;
 
     let (width, height) = (header.width as usize, header.height as usize);
     if (left, top, frame_width, frame_height) == (0, 0, width, height) {
@@ -55,8 +59,4 @@ pub(super) fn pixels(bytes: &[u8], header: &Header, limits: &Limits) -> Result<R
         }
     }
     Ok(Raster { width: header.width, height: header.height, alpha: true, data })
-}
-
-fn explain(error: DecodingError) -> Error {
-    Error::corrupt(error)
 }

@@ -83,7 +83,7 @@ pub(crate) fn decode_raster(bytes: &[u8], limits: &Limits) -> Result<Raster> {
     let (format, header) = read_header(bytes, limits)?;
     let raster = guarded(|| match format {
         Format::Jpeg => jpeg::pixels(bytes, &header),
-        Format::Png => png::pixels(bytes, &header),
+        Format::Png => png::pixels(bytes, &header, limits),
         Format::WebP => webp::pixels(bytes, &header),
         Format::Gif => gif::pixels(bytes, &header, limits),
         Format::Bmp => bmp::pixels(bytes, &header),
@@ -98,7 +98,7 @@ fn read_header(bytes: &[u8], limits: &Limits) -> Result<(Format, Header)> {
     let format = Format::sniff(bytes)?;
     let header = guarded(|| match format {
         Format::Jpeg => jpeg::header(bytes),
-        Format::Png => png::header(bytes),
+        Format::Png => png::header(bytes, limits),
         Format::WebP => webp::header(bytes, limits),
         Format::Gif => gif::header(bytes),
         Format::Bmp => bmp::header(bytes),

@@ -6,27 +6,29 @@
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use png::{BitDepth, ColorType, Decoder, Limits as PngLimits, Reader, Transformations};
+use png::{BitDepth, ColorType, Decoder, Reader, Transformations};
 
-use super::{Header, exif};
+use super::{Header, exif, spread};
 use crate::error::{Error, Result};
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::picture::Raster;
 
-type Source<'a> = Cursor<&'a [u8]>;
-
-/// Bytes the decoder may hold besides a row and its output: chunk bodies, which can be as long as the file.
-fn open(bytes: &[u8], budget: usize) -> Result<Reader<Source<'_>>> {
-    let limits = PngLimits { bytes: budget.saturating_add(bytes.len()).saturating_add(1 << 16) };
-    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), limits);
+/// Reads up to the image data; the dimensions are held against `limits` before the decoder sizes a row by them.
+fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Reader<Cursor<&'a [u8]>>> {
+    // A chunk may be as long as the file; a few rows of at most 8 bytes a pixel are held at a time.
+    let row = usize::try_from(limits.max_pixels).unwrap_or(usize::MAX).saturating_mul(8 * 4);
+    let budget = bytes.len().saturating_add(row).saturating_add(1 << 16);
+    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: budget });
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
+    let info = decoder.read_header_info().map_err(explain)?;
+    limits.check_pixels(info.width, info.height)?;
     decoder.read_info().map_err(explain)
 }
 
-pub(super) fn header(bytes: &[u8]) -> Result<Header> {
-    let reader = open(bytes, usize::MAX / 2)?;
+pub(super) fn header(bytes: &[u8], limits: &Limits) -> Result<Header> {
+    let reader = open(bytes, limits)?;
     let info = reader.info();
     let (color, _) = reader.output_color_type();
     Ok(Header {
@@ -37,14 +39,13 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
     })
 }
 
-pub(super) fn pixels(bytes: &[u8], header: &Header) -> Result<Raster> {
-    // A row has at most 8 bytes a pixel, and a few rows are held at a time.
-    let mut reader = open(bytes, (header.width as usize).saturating_mul(64))?;
+pub(super) fn pixels(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster> {
+    let mut reader = open(bytes, limits)?;
     let (color, depth) = reader.output_color_type();
     if depth != BitDepth::Eight {
         return Err(Error::unsupported(format!("PNG with {depth:?} bits a sample")));
     }
-    let size = reader.output_buffer_size().ok_or_else(|| Error::corrupt("the PNG overflows memory"))?;
+    let size = reader.output_buffer_size().ok_or(Error::OutOfMemory { bytes: usize::MAX })?;
     let mut data = limits::zeroed(size)?;
     let frame = reader.next_frame(&mut data).map_err(explain)?;
     if (frame.width, frame.height) != (header.width, header.height) {
@@ -55,10 +56,10 @@ pub(super) fn pixels(bytes: &[u8], header: &Header) -> Result<Raster> {
         ColorType::Rgb => Raster { width, height, alpha: false, data },
         ColorType::Rgba => Raster { width, height, alpha: true, data },
         ColorType::Grayscale => {
-            Raster { width, height, alpha: false, data: super::spread(&data, |&[l]: &[u8; 1]| [l, l, l])? }
+            Raster { width, height, alpha: false, data: spread(&data, |&[l]: &[u8; 1]| [l, l, l])? }
         }
         ColorType::GrayscaleAlpha => {
-            Raster { width, height, alpha: true, data: super::spread(&data, |&[l, a]: &[u8; 2]| [l, l, l, a])? }
+            Raster { width, height, alpha: true, data: spread(&data, |&[l, a]: &[u8; 2]| [l, l, l, a])? }
         }
         ColorType::Indexed => return Err(Error::unsupported("PNG palette without expansion")),
     })

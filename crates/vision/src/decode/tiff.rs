@@ -1,4 +1,7 @@
 //! TIFF, by the `tiff` crate: the first directory, integer samples of 1 to 16 bits.
+//!
+//! Grey, RGB, RGBA and CMYK, in strips or tiles, chunky or planar, uncompressed or compressed by PackBits, LZW, Deflate
+//! or JPEG. Palettes, floating point, fax compression and scientific layouts are refused by name.
 
 use std::io::Cursor;
 
@@ -11,6 +14,9 @@ use super::{Header, sample_count, spread};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::picture::Raster;
+
+/// The value of the ExtraSamples tag for alpha that the colours were multiplied with.
+const ASSOCIATED_ALPHA: u16 = 1;
 
 fn open(bytes: &[u8]) -> Result<Decoder<Cursor<&[u8]>>> {
     Decoder::new(Cursor::new(bytes)).map_err(explain)
@@ -26,43 +32,98 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header> {
         width,
         height,
         orientation: orientation.unwrap_or(Orientation::NoTransforms),
-        has_alpha: matches!(color, ColorType::RGBA(_) | ColorType::GrayA(_)),
+        has_alpha: matches!(color, ColorType::RGBA(_)),
     })
 }
 
 pub(super) fn pixels(bytes: &[u8], header: &Header) -> Result<Raster> {
     let decoder = open(bytes)?;
+    // At most four 16-bit samples a pixel, and room for rows and tiles padded to whole ones.
     let mut budget = TiffLimits::default();
     budget.decoding_buffer_size = sample_count(header, 8).saturating_add(1 << 16);
     budget.intermediate_buffer_size = budget.decoding_buffer_size.saturating_add(bytes.len());
+    limits::probe(budget.decoding_buffer_size as u64)?;
     let mut decoder = decoder.with_limits(budget);
+
     let color = decoder.colortype().map_err(explain)?;
+    let (channels, bits) = match color {
+        ColorType::Gray(bits @ (1 | 2 | 4 | 8 | 16)) => (1, bits),
+        ColorType::RGB(bits @ (8 | 16)) => (3, bits),
+        ColorType::RGBA(bits @ (8 | 16)) | ColorType::CMYK(bits @ (8 | 16)) => (4, bits),
+        other => return Err(Error::unsupported(format!("TIFF with pixels of {other:?}"))),
+    };
+    let associated = color_is_multiplied(&mut decoder);
     let mut samples = DecodingResult::U8(Vec::new());
     let layout = decoder.read_image_to_buffer(&mut samples).map_err(explain)?;
-    if layout.planes > 1 {
-        return Err(Error::unsupported("TIFF with separate colour planes"));
-    }
-    let data = match samples {
+    let mut data = match samples {
+        DecodingResult::U8(data) if bits < 8 => unpack(&data, header, bits)?,
         DecodingResult::U8(data) => data,
         DecodingResult::U16(data) => {
             let mut high = limits::with_capacity(data.len())?;
-            high.extend(data.iter().map(|&v| (v >> 8) as u8));
+            high.extend(data.iter().map(|&sample| (sample >> 8) as u8));
             high
         }
-        _ => return Err(Error::unsupported(format!("TIFF with {color:?} samples that are no 8- or 16-bit integers"))),
+        _ => return Err(Error::unsupported("TIFF with signed or floating point samples")),
     };
-    let (width, height) = (header.width, header.height);
-    let (alpha, data) = match color {
-        ColorType::RGB(8 | 16) => (false, data),
-        ColorType::RGBA(8 | 16) => (true, data),
-        ColorType::Gray(8 | 16) => (false, spread(&data, |&[l]: &[u8; 1]| [l, l, l])?),
-        ColorType::GrayA(8 | 16) => (true, spread(&data, |&[l, a]: &[u8; 2]| [l, l, l, a])?),
-        other => return Err(Error::unsupported(format!("TIFF as {other:?}"))),
-    };
-    if data.len() != sample_count(header, if alpha { 4 } else { 3 }) {
-        return Err(Error::corrupt("the TIFF has fewer samples than it declares"));
+    if data.len() != sample_count(header, channels) {
+        return Err(Error::corrupt("the TIFF has another number of samples than it declares"));
     }
-    Ok(Raster { width, height, alpha, data })
+    if layout.planes > 1 {
+        data = interleave(&data, channels)?;
+    }
+    let (alpha, data) = match color {
+        ColorType::RGB(_) => (false, data),
+        ColorType::RGBA(_) if associated => (true, spread(&data, unmultiply)?),
+        ColorType::RGBA(_) => (true, data),
+        ColorType::CMYK(_) => (false, spread(&data, cmyk_to_rgb)?),
+        _ => (false, spread(&data, |&[l]: &[u8; 1]| [l, l, l])?),
+    };
+    Ok(Raster { width: header.width, height: header.height, alpha, data })
+}
+
+fn color_is_multiplied(decoder: &mut Decoder<Cursor<&[u8]>>) -> bool {
+    let extra = decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples).ok().flatten();
+    extra.is_some_and(|kinds| kinds.first() == Some(&ASSOCIATED_ALPHA))
+}
+
+/// One byte per sample from rows of `bits`-bit samples, scaled so that the largest becomes 255.
+fn unpack(packed: &[u8], header: &Header, bits: u8) -> Result<Vec<u8>> {
+    let (width, bits) = (header.width as usize, usize::from(bits));
+    let mask = (1u8 << bits) - 1;
+    let mut samples = limits::with_capacity(sample_count(header, 1))?;
+    for row in packed.chunks_exact((width * bits).div_ceil(8)).take(header.height as usize) {
+        samples.extend((0..width).map(|x| {
+            let at = x * bits;
+            let sample = (row[at / 8] >> (8 - bits - at % 8)) & mask;
+            sample * (255 / mask)
+        }));
+    }
+    Ok(samples)
+}
+
+/// Pixel after pixel from plane after plane.
+fn interleave(planes: &[u8], channels: usize) -> Result<Vec<u8>> {
+    let pixels = planes.len() / channels;
+    let mut data = limits::with_capacity(planes.len())?;
+    for pixel in 0..pixels {
+        data.extend((0..channels).map(|channel| planes[channel * pixels + pixel]));
+    }
+    Ok(data)
+}
+
+/// Colours as they were before they were multiplied with alpha.
+fn unmultiply(&[r, g, b, alpha]: &[u8; 4]) -> [u8; 4] {
+    let straight = |sample: u8| match alpha {
+        0 => 0,
+        _ => (u32::from(sample) * 255 / u32::from(alpha)).min(255) as u8,
+    };
+    [straight(r), straight(g), straight(b), alpha]
+}
+
+/// The plain formula, (1 − ink)(1 − black), in Pillow's rounding.
+fn cmyk_to_rgb(&[c, m, y, k]: &[u8; 4]) -> [u8; 3] {
+    let light = 255 - u32::from(k);
+    [c, m, y].map(|ink| (light - (u32::from(ink) * light + 127) / 255) as u8)
 }
 
 fn explain(error: TiffError) -> Error {

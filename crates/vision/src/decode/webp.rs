@@ -1,4 +1,8 @@
 //! WebP, by `image-webp`; of an animation the first frame on its canvas.
+//!
+//! A WebP file states its size up to three times: in the canvas header, in the header of each animation frame and in the
+//! bitstream itself. The decoder sizes buffers by the bitstream before it compares it with the canvas, so the bitstreams'
+//! headers are read here first.
 
 use std::io::Cursor;
 
@@ -10,6 +14,11 @@ use crate::error::{Error, Result};
 use crate::limits::{self, Limits};
 use crate::picture::Raster;
 
+/// Bytes of the RIFF header before the first chunk.
+const RIFF_HEADER: usize = 12;
+/// Bytes of an animation frame's own header before its chunks.
+const FRAME_HEADER: usize = 16;
+
 fn open(bytes: &[u8]) -> Result<WebPDecoder<Cursor<&[u8]>>> {
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(explain)?;
     // Bounds metadata chunks, whose stated length may be up to 4 GB.
@@ -17,13 +26,50 @@ fn open(bytes: &[u8]) -> Result<WebPDecoder<Cursor<&[u8]>>> {
     Ok(decoder)
 }
 
-pub(super) fn header(bytes: &[u8], _limits: &Limits) -> Result<Header> {
+pub(super) fn header(bytes: &[u8], limits: &Limits) -> Result<Header> {
+    check_bitstreams(bytes.get(RIFF_HEADER..).unwrap_or_default(), Level::File, limits)?;
     let mut decoder = open(bytes)?;
     let (width, height) = decoder.dimensions();
     // A damaged metadata chunk does not spoil the picture.
-    let orientation =
-        decoder.exif_metadata().ok().flatten().map_or(Orientation::NoTransforms, |e| exif::orientation(&e));
+    let exif = decoder.exif_metadata().ok().flatten();
+    let orientation = exif.map_or(Orientation::NoTransforms, |block| exif::orientation(&block));
     Ok(Header { width, height, orientation, has_alpha: decoder.has_alpha() })
+}
+
+/// Where chunks stand. Frames hold no frames, which bounds the recursion.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    File,
+    Frame,
+}
+
+/// Holds the size in every bitstream among `chunks`, and in animation frames among them, against the limits.
+fn check_bitstreams(mut chunks: &[u8], level: Level, limits: &Limits) -> Result<()> {
+    while let Some((&[a, b, c, d, l0, l1, l2, l3], body)) = chunks.split_first_chunk::<8>() {
+        let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+        let payload = &body[..length.min(body.len())];
+        match &[a, b, c, d] {
+            b"VP8 " => {
+                if let &[_, _, _, 0x9D, 0x01, 0x2A, w0, w1, h0, h1, ..] = payload {
+                    let side = |low, high| u32::from(u16::from_le_bytes([low, high]) & 0x3FFF);
+                    limits.check_pixels(side(w0, w1), side(h0, h1))?;
+                }
+            }
+            b"VP8L" => {
+                if let &[0x2F, b0, b1, b2, b3, ..] = payload {
+                    let bits = u32::from_le_bytes([b0, b1, b2, b3]);
+                    limits.check_pixels((bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1)?;
+                }
+            }
+            b"ANMF" if level == Level::File => {
+                check_bitstreams(payload.get(FRAME_HEADER..).unwrap_or_default(), Level::Frame, limits)?;
+            }
+            _ => {}
+        }
+        // Chunks are padded to an even length.
+        chunks = body.get(length.saturating_add(length & 1)..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 pub(super) fn pixels(bytes: &[u8], header: &Header) -> Result<Raster> {

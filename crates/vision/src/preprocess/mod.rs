@@ -71,7 +71,7 @@ pub fn preprocess_into<T: Element>(picture: &Rgb, spec: &Preprocess, out: &mut [
             spec.output_len()
         )));
     }
-    let plan = Plan::new(spec, picture.width(), picture.height())?;
+    let plan = Plan::new(spec, picture.width(), picture.height());
     let resized = if plan.resized == (picture.width(), picture.height()) {
         Cow::Borrowed(picture.data())
     } else {

@@ -1,0 +1,166 @@
+//! Decoding, resampling and preprocessing against the libraries they follow.
+//!
+//! The references under `fixtures/` were computed by Pillow, torchvision and transformers; `fixtures/make.py` tells how.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use vs_vision::{
+    Crop, CropAlign, Error, Filter, Limits, Preprocess, Resize, Rgb, Rounding, decode, inspect, preprocess_into,
+};
+
+fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path)
+}
+
+fn read(path: &str) -> Vec<u8> {
+    fs::read(fixture(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn index<T: DeserializeOwned>(path: &str) -> Vec<T> {
+    let cases: Vec<T> = serde_json::from_slice(&read(path)).unwrap();
+    assert!(!cases.is_empty());
+    cases
+}
+
+/// Largest and mean difference of two pictures.
+fn difference(a: &[u8], b: &[u8]) -> (u8, f64) {
+    assert_eq!(a.len(), b.len());
+    let differences = || a.iter().zip(b).map(|(a, b)| a.abs_diff(*b));
+    (differences().max().unwrap_or(0), differences().map(f64::from).sum::<f64>() / a.len() as f64)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DecodeCase {
+    file: String,
+    max_error: u8,
+    #[serde(default)]
+    refused: bool,
+    #[serde(default)]
+    stored: [u32; 2],
+    #[serde(default)]
+    size: [u32; 2],
+    #[serde(default)]
+    expect: String,
+}
+
+#[test]
+fn decoding_matches_pillow() {
+    let mut report = String::new();
+    for case in index::<DecodeCase>("decode/index.json") {
+        let bytes = read(&format!("decode/{}", case.file));
+        let result = decode(&bytes, &Limits::default());
+        if case.refused {
+            assert!(matches!(result, Err(Error::Unsupported(_))), "{}: {result:?}", case.file);
+            continue;
+        }
+        let (info, picture) = match (inspect(&bytes, &Limits::default()), result) {
+            (Ok(info), Ok(picture)) => (info, picture),
+            failed => {
+                report += &format!("{}: {failed:?}\n", case.file);
+                continue;
+            }
+        };
+        assert_eq!([info.width, info.height], case.stored, "{}", case.file);
+        assert_eq!([picture.width(), picture.height()], case.size, "{}", case.file);
+        assert_eq!(info.display_size(), (picture.width(), picture.height()), "{}", case.file);
+        let (max, mean) = difference(picture.data(), &read(&format!("decode/{}", case.expect)));
+        if max > case.max_error || mean > 0.6 {
+            report += &format!("{}: off by up to {max}, {mean:.3} on average\n", case.file);
+        }
+    }
+    assert!(report.is_empty(), "{report}");
+}
+
+#[test]
+fn headers_tell_alpha_and_orientation() {
+    let info = |file: &str| inspect(&read(&format!("decode/{file}")), &Limits::default()).unwrap();
+    for file in ["rgba.png", "grey-alpha.png", "palette-key.png", "rgb-key.png", "lossy-alpha.webp", "key.gif", "rgba.tif"] {
+        assert!(info(file).has_alpha, "{file}");
+    }
+    for file in ["420.jpg", "rgb.png", "palette.png", "lossy.webp", "palette.gif", "rgb.bmp", "rgb.tif"] {
+        assert!(!info(file).has_alpha, "{file}");
+    }
+    for orientation in 1..=8 {
+        assert_eq!(info(&format!("orientation-{orientation}.jpg")).orientation, orientation);
+    }
+    let rest = ["orientation-6.png", "orientation-5.webp", "orientation-8.tif", "rgb.bmp"];
+    assert_eq!(rest.map(|file| info(file).orientation), [6, 5, 8, 1]);
+}
+
+/// A specification that does nothing to the values.
+fn raw(resize: Resize, filter: Filter) -> Preprocess {
+    Preprocess { resize, filter, scale: 1.0, ..Preprocess::default() }
+}
+
+fn source(folder: &str) -> Rgb {
+    decode(&read(&format!("{folder}/source.png")), &Limits::default()).unwrap()
+}
+
+#[test]
+fn resampling_matches_pillow() {
+    let source = source("resize");
+    let filters = [Filter::Nearest, Filter::Box, Filter::Bilinear, Filter::Hamming, Filter::Bicubic, Filter::Lanczos];
+    for filter in filters {
+        let name = serde_json::to_value(filter).unwrap();
+        for (width, height) in [(24, 17), (7, 60), (70, 30), (64, 20)] {
+            let path = format!("resize/{}-{width}x{height}.rgb", name.as_str().unwrap());
+            let mut spec = raw(Resize::Exact { width, height }, filter);
+            spec.layout = vs_vision::Layout::Nhwc;
+            let mut out = vec![0u8; spec.output_len()];
+            preprocess_into(&source, &spec, &mut out).unwrap();
+            let (max, mean) = difference(&out, &read(&path));
+            assert!(max <= 1 && mean < 0.05, "{path}: off by up to {max}, {mean:.3} on average");
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CropCase {
+    file: String,
+    align: CropAlign,
+    shortest_edge: u32,
+    width: u32,
+    height: u32,
+}
+
+#[test]
+fn crops_and_padding_match_torchvision_and_transformers() {
+    let source = source("preprocess");
+    for case in index::<CropCase>("preprocess/index.json") {
+        let resize = Resize::ShortestEdge { size: case.shortest_edge, rounding: Rounding::Floor };
+        let crop = Crop { width: case.width, height: case.height, align: case.align };
+        let spec = Preprocess { crop: Some(crop), ..raw(resize, Filter::Bicubic) };
+        let mut out = vec![0u8; spec.output_len()];
+        preprocess_into(&source, &spec, &mut out).unwrap();
+        let (max, mean) = difference(&out, &read(&format!("preprocess/{}", case.file)));
+        assert!(max <= 1 && mean < 0.05, "{}: off by up to {max}, {mean:.3} on average", case.file);
+    }
+}
+
+#[test]
+fn a_whole_tensor_matches_torchvision() {
+    let spec = Preprocess {
+        resize: Resize::ShortestEdge { size: 16, rounding: Rounding::Floor },
+        filter: Filter::Bicubic,
+        crop: Some(Crop { width: 16, height: 16, align: CropAlign::HalfEven }),
+        mean: [0.48145466, 0.4578275, 0.40821073],
+        std: [0.26862954, 0.261_302_6, 0.275_777_1],
+        ..Preprocess::default()
+    };
+    let mut out = vec![0f32; spec.output_len()];
+    preprocess_into(&source("preprocess"), &spec, &mut out).unwrap();
+    let bytes = read("preprocess/clip-16x16.f32");
+    let expected: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    assert_eq!(out.len(), expected.len());
+    // One level of a sample is 1/255/std = 0.015; a rounding apart in the resampler may make that difference.
+    for (at, (ours, theirs)) in out.iter().zip(&expected).enumerate() {
+        assert!((ours - theirs).abs() < 0.0151, "element {at}: {ours} and {theirs}");
+    }
+    let exact = out.iter().zip(&expected).filter(|(ours, theirs)| (*ours - *theirs).abs() < 1e-6).count();
+    assert!(exact * 100 >= out.len() * 97, "only {exact} of {} elements agree", out.len());
+}
