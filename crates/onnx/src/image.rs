@@ -44,7 +44,7 @@ impl ImageEncoder {
         let name = port.name.clone();
         let pool = Pool {
             pooling: Pooling::None,
-            layout: spec.map_layout.unwrap_or(spec.preprocess.layout),
+            layout: spec.layout.unwrap_or(spec.preprocess.layout),
             normalize: spec.normalize,
         };
         let mut encoder = ImageEncoder {

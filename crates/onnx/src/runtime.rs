@@ -9,6 +9,11 @@
 //! The environment is made on the first success and never dropped: ONNX Runtime's destructors must not run while a
 //! process exits. Nothing is loaded, and no thread or global state made, before [`Runtime::init`], so a process that
 //! forks its workers before that, as the postmaster does, shares nothing with them.
+//!
+//! **Telemetry.** The published builds of ONNX Runtime since 1.29 report their use to their maker: making an environment
+//! starts an uploader thread and writes a cache and a device identifier under the home directory. The API's switch only
+//! works on an environment that exists, so it comes too late; what stops all of it is an environment variable, which is
+//! therefore set before the library is loaded.
 
 use std::{
     ffi::{CStr, c_char},
@@ -44,13 +49,15 @@ pub struct Runtime {
 
 impl Runtime {
     /// Loads the ONNX Runtime library at `path`, or returns the one that is loaded already, whatever its path: a process
-    /// keeps its first. Fails with [`ErrorKind::LibraryMissing`] or [`ErrorKind::LibraryUnsuitable`]; after a failure
+    /// keeps its first. Sets two environment variables, so no other thread may be changing the environment or reading it
+    /// by way of C (`getenv`) during the first call. Fails with [`ErrorKind::LibraryMissing`] or [`ErrorKind::LibraryUnsuitable`]; after a failure
     /// another path can be tried.
     pub fn init(path: &Path) -> Result<&'static Runtime> {
         let _loading = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = RUNTIME.get() {
             return Ok(runtime);
         }
+        refuse_telemetry();
         let version = inspect(path)?;
         let _blocked = SignalsBlocked::new()
             .map_err(|error| Error::new(ErrorKind::LibraryUnsuitable, format!("could not block signals: {error}")))?;
@@ -99,17 +106,43 @@ pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, String>) -> Result<T, 
     }
 }
 
-/// An error's message on one line, without the source path and function names that ONNX Runtime puts in front.
+/// An error's message on one line of bounded length, without the place in ONNX Runtime's source that it may begin with:
+/// `/path/file.cc:123 type function(arguments) message`.
 pub(crate) fn ort_message(error: &dyn std::fmt::Display) -> String {
     let text = error.to_string();
     let mut line =
         text.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    if let Some(at) = line.find("/onnxruntime_src/").or_else(|| line.starts_with('/').then_some(0))
+        && let Some(open) = line[at..].find('(').map(|open| at + open)
+        && line[at..open].contains(".cc:")
+    {
+        let mut depth = 0;
+        let close = line[open..].find(|c| {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            depth == 0
+        });
+        if let Some(close) = close {
+            let rest = line[open + close + 1..].trim_start().trim_start_matches("const ").to_owned();
+            line.truncate(at);
+            line.push_str(&rest);
+        }
+    }
     if line.len() > 600 {
         let cut = (0..=600).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
         line.truncate(cut);
         line.push('…');
     }
     line
+}
+
+/// Tells ONNX Runtime to report nothing to anybody.
+fn refuse_telemetry() {
+    // The second name was in use for a short time before 1.29.
+    for name in ["ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"] {
+        // SAFETY: `Runtime::init` demands that no other thread uses the environment meanwhile. In a database backend
+        // the one thread that does is the one that calls it.
+        unsafe { std::env::set_var(name, "1") };
+    }
 }
 
 /// Makes sure that `path` is an ONNX Runtime of a suitable version and gives that version.
@@ -232,4 +265,31 @@ const INSTALL: &str = "Install ONNX Runtime 1.18 or newer and name its libonnxru
 fn unsuitable(path: &Path, reason: &str) -> Error {
     Error::new(ErrorKind::LibraryUnsuitable, format!("\"{}\" cannot be used as ONNX Runtime: {reason}", path.display()))
         .with_hint(INSTALL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_lose_the_place_in_the_source() {
+        let cases = [
+            (
+                "/onnxruntime_src/onnxruntime/core/graph/graph.cc:15 void onnxruntime::Graph::Init(const A&, B (*)(C)) This is wrong.",
+                "This is wrong.",
+            ),
+            (
+                "Load failed:/onnxruntime_src/a/b.cc:7 A::B() const status was false.\nReally.",
+                "Load failed:status was false. Really.",
+            ),
+            ("Invalid Feed Input Name: x (y)", "Invalid Feed Input Name: x (y)"),
+            ("/no/source (but a path)", "/no/source (but a path)"),
+            ("/a.cc:1 unbalanced(", "/a.cc:1 unbalanced("),
+            ("", ""),
+        ];
+        for (raw, clean) in cases {
+            assert_eq!(ort_message(&raw), clean);
+        }
+        assert!(ort_message(&"é".repeat(1000)).len() <= 604);
+    }
 }

@@ -130,7 +130,9 @@ impl TextEncoder {
         }
         let encoding = guarded(|| self.tokenizer.encode(text, true).map_err(|error| error.to_string()))
             .map_err(|reason| Error::new(ErrorKind::RunFailed, format!("the tokenizer failed: {reason}")))?;
-        Ok(encoding.get_ids().to_vec())
+        // A text without a token counts as one of padding, so that there is something to average.
+        let ids = encoding.get_ids();
+        Ok(if ids.is_empty() { vec![self.pad_id] } else { ids.to_vec() })
     }
 
     /// One vector for each of `texts`. `cancelled` is asked before every run.

@@ -11,7 +11,7 @@ use std::{
     io::{ErrorKind as IoKind, Read},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Component, Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
@@ -143,12 +143,7 @@ impl Files {
     pub(crate) fn unchanged(&self) -> bool {
         match self {
             Files::Builtin(_) => true,
-            Files::Folder(folder) => folder
-                .seen
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter()
-                .all(|(name, stamp)| folder.stamp(name) == *stamp),
+            Files::Folder(folder) => folder.seen().iter().all(|(name, stamp)| folder.stamp(name) == *stamp),
         }
     }
 
@@ -234,9 +229,13 @@ impl Folder {
         symlink_metadata(self.path.join(name)).ok().map(|metadata| Stamp::of(&metadata))
     }
 
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<String, Option<Stamp>>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Remembers the first state of `name`: were it a later one, a change between two reads would go unseen.
     fn note(&self, name: &str) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         if !seen.contains_key(name) {
             let stamp = self.stamp(name);
             seen.insert(name.to_owned(), stamp);

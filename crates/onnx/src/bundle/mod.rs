@@ -96,6 +96,9 @@ impl Bundle {
             let spec = manifest::read(&files)?;
             let members = members(&spec, &files)?;
             let digest = digest(&members, &files)?;
+            if !files.unchanged() {
+                return Err(Error::invalid("its files changed while they were read").with_hint("Try again."));
+            }
             Ok((spec, members, digest))
         };
         let (spec, members, digest) = make().map_err(|error: Error| error.within(format_args!("model \"{name}\"")))?;
@@ -146,7 +149,9 @@ impl Bundle {
     }
 }
 
-/// A model that can be opened, and where it is.
+/// Names of the models that are there, sorted, and where each is: the compiled-in ones and the folders in `folder`. A
+/// folder that bears the name of a compiled-in model is hidden by it. Whether a folder holds a model shows when it is
+/// opened.
 pub fn list(folder: Option<&Path>) -> Result<Vec<(String, Origin)>> {
     let mut models: Vec<_> = builtin::builtin().iter().map(|(name, _)| ((*name).to_owned(), Origin::Builtin)).collect();
     if let Some(folder) = folder {

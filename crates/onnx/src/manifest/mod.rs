@@ -59,9 +59,9 @@ pub struct ImageSpec {
     /// How a picture becomes the input: size, crop, filter, channel order, scale, mean, deviation, order of axes. The
     /// element type is the graph's.
     pub preprocess: Preprocess,
-    /// The order of axes of a feature map that is pooled, where it is not the input's.
+    /// The order of axes of a feature map that is pooled; the input's if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub map_layout: Option<Layout>,
+    pub layout: Option<Layout>,
     /// How the output becomes one vector; by the output's rank if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<Pooling>,

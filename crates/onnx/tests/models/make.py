@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 from onnx import TensorProto as T
-from onnx import external_data_helper, helper, numpy_helper, save
+from onnx import helper, numpy_helper, save
 
 HERE = pathlib.Path(__file__).parent
 RNG = np.random.default_rng(20261121)
@@ -84,6 +84,7 @@ write(
 )
 
 # Weights in a file beside the model.
+(HERE / "picture_external.data").unlink(missing_ok=True)
 write(
     "picture_external",
     picture_nodes(),
@@ -146,7 +147,9 @@ write(
 branch = helper.make_graph(
     [helper.make_node("Mul", ["embedding", "two"], ["doubled"])], "then", [], [tensor("doubled", T.FLOAT, None)]
 )
-other = helper.make_graph([], "else", [], [tensor("embedding", T.FLOAT, None)])
+other = helper.make_graph(
+    [helper.make_node("Identity", ["embedding"], ["same"])], "else", [], [tensor("same", T.FLOAT, None)]
+)
 write(
     "branch",
     [
@@ -163,7 +166,7 @@ write(
 # What must be refused.
 write(
     "not_a_number",
-    [helper.make_node("Log", ["pixels"], ["logs"])],
+    [helper.make_node("Neg", ["pixels"], ["negative"]), helper.make_node("Log", ["negative"], ["logs"])],
     [tensor("pixels", T.FLOAT, ["n", 3, SIDE, SIDE])],
     [tensor("logs", T.FLOAT, ["n", 3, SIDE, SIDE])],
     [],

@@ -1,0 +1,11 @@
+//! Models, from files to vectors, with the real ONNX Runtime.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bundles;
+mod hostile;
+mod images;
+mod squeezenet;
+mod texts;
+mod threads;
