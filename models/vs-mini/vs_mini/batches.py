@@ -108,7 +108,6 @@ class Batch:
 
     a: Tensor
     b: Tensor
-    teacher: Tensor  # what the untouched trunk makes of the first view
     kinds: np.ndarray
     groups: np.ndarray
     labels: np.ndarray
@@ -118,19 +117,18 @@ class Batch:
 
 @dataclass
 class Shard:
-    """Rows of each item, the views themselves, the untouched trunk's features, and the items to draw from by source."""
+    """Rows of each item, the views' features, and the items to draw from by source."""
 
     rows: dict[int, list[int]]
     views: np.ndarray
-    pooled: np.ndarray
     pools: dict[str, np.ndarray]
 
 
 class Batches:
     """Draws batches from the shards on disk, new ones as they appear."""
 
-    def __init__(self, corpus: shards.Corpus, phrases: Phrases, what: str, shares: dict[str, int], seed: int):
-        self.corpus, self.phrases, self.what, self.shares = corpus, phrases, what, shares
+    def __init__(self, corpus: shards.Corpus, phrases: Phrases, shares: dict[str, int], seed: int):
+        self.corpus, self.phrases, self.shares = corpus, phrases, shares
         self.rng = np.random.default_rng([config.SEED, seed])
         held = np.array([sources.internal_validation(key) for key in corpus.keys])
         garment = np.zeros(len(held), bool)
@@ -141,25 +139,23 @@ class Batches:
 
     def refresh(self):
         """Looks for shards that have been finished since."""
-        for path in sorted(config.CACHE.glob(f"stem{config.SIZE}-[0-9][0-9][0-9].npy")):
+        for path in sorted(config.CACHE.glob(f"pooled{config.SIZE}-[0-9][0-9][0-9].npy")):
             number = int(path.stem[-3:])
             if number in self.shards:
                 continue
             rows: dict[int, list[int]] = {}
             for row, item in enumerate(np.load(shards.path("index", number))):
                 rows.setdefault(int(item), []).append(row)
-            pooled = np.load(shards.path("pooled", number), mmap_mode="r")
-            views_ = pooled if self.what == "pooled" else np.load(path, mmap_mode="r")
             pools = {}
             for source in self.shares:
                 part = [item for item in rows if item in self.corpus.ranges[source] and not self.held[item]]
                 if part:
                     pools[source] = np.array(part)
-            self.shards[number] = Shard(rows, views_, pooled, pools)
+            self.shards[number] = Shard(rows, np.load(path, mmap_mode="r"), pools)
 
     def draw(self, classes: int = 64, others: int = 256) -> Batch:
         rng = self.rng
-        chosen, first, second, teacher = [], [], [], []
+        chosen, first, second = [], [], []
         for source, count in self.shares.items():
             having = [shard for shard in self.shards.values() if source in shard.pools]
             pool = having[rng.integers(len(having))].pools[source]
@@ -169,7 +165,6 @@ class Batches:
                 chosen.append(int(item))
                 first.append(one[0].views[one[1]])
                 second.append(other[0].views[other[1]])
-                teacher.append(one[0].pooled[one[1]])
         chosen = np.array(chosen)
         labels = self.phrases.item_label[chosen]
         imagenet = rng.choice(1000, classes, replace=False)
@@ -178,7 +173,6 @@ class Batches:
         extra = rng.integers(len(self.phrases.strings), size=others)
         return Batch(
             torch.from_numpy(np.stack(first)).float(), torch.from_numpy(np.stack(second)).float(),
-            torch.from_numpy(np.stack(teacher)).float(),
             self.phrases.item_kind[chosen], self.phrases.group[labels], all_labels, imagenet,
             np.concatenate([captions, extra]),
         )

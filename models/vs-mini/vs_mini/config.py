@@ -16,6 +16,10 @@ MEANING = 256
 LOOK = 128
 DIMS = MEANING + LOOK
 
+# The look's weight in the likeness of two pictures, and how strongly a recognised garment pulls the meaning.
+LOOK_SHARE = 0.2
+PULL = 0.8
+
 MAX_TOKENS = 32
 SEED = 20261121
 
@@ -29,3 +33,4 @@ BUNDLE = HERE.parent / NAME
 
 CLOTHING = ["dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt"]
 FASHION = ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
+KINDS = [f"clothing/{name}" for name in CLOTHING] + [f"fashion/{name}" for name in FASHION]

@@ -2,7 +2,7 @@
 
 The TFLite files hold 8-bit convolutions with batch normalisation already folded in. Undoing the
 quantisation (weight = scale * (q - zero point), bias = input scale * weight scale * q) gives an ordinary
-float network that can be trained further. TensorFlow's SAME padding puts the odd pixel at the bottom
+float network. TensorFlow's SAME padding puts the odd pixel at the bottom
 and the right, hence the explicit pads before strided convolutions.
 
 Reference: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018.
@@ -17,11 +17,8 @@ from torch.nn import functional as F
 # (expansion, output channels, repeats, stride of the first)
 BLOCKS = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
 FEATURES = 1280
-# The stem ends before this block; its output, [64, SIZE/16, SIZE/16], is the smallest map to keep on disk.
-STEM_END = 10
-STEM_CHANNELS = 64
-# Training changes this block and those after it. The output of the one before is the `middle` map.
-FIRST_TRAINED = 13
+# The output of the block before this one, [96, s/16, s/16], is the `middle` map.
+MIDDLE_END = 13
 
 
 class Conv(nn.Conv2d):
@@ -56,7 +53,7 @@ class Block(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """Pictures [n, 3, s, s] in 0..1 to pooled features [n, 1280]; `s` is a multiple of 32."""
+    """Pictures [n, 3, s, s] in 0..1 to feature maps; `s` is a multiple of 32."""
 
     def __init__(self):
         super().__init__()
@@ -69,42 +66,15 @@ class MobileNetV2(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.last = Conv(channels, FEATURES, 1)
 
-    def stem(self, pixels: Tensor) -> Tensor:
-        """The part whose output shards keep: to [n, 64, s/16, s/16]."""
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The map before pooling [n, 1280, s/32, s/32], and the middle one [n, 96, s/16, s/16]."""
         x = self.first(pixels * 2 - 1)
-        for block in self.blocks[:STEM_END]:
+        for block in self.blocks[:MIDDLE_END]:
             x = block(x)
-        return x
-
-    def trunk(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The rest: the map before pooling [n, 1280, s/32, s/32], and the middle one [n, 96, s/16, s/16]."""
-        with torch.no_grad():
-            for block in self.blocks[STEM_END:FIRST_TRAINED]:
-                x = block(x)
         middle = x
-        for block in self.blocks[FIRST_TRAINED:]:
+        for block in self.blocks[MIDDLE_END:]:
             x = block(x)
         return self.last(x), middle
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.trunk(self.stem(pixels))[0].mean((2, 3))
-
-
-class MobileNetV1(nn.Module):
-    """The embedding extractor, measured as an alternative starting point. Features [n, 1024]."""
-
-    def __init__(self):
-        super().__init__()
-        widths = [64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024]
-        strides = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1]
-        layers, channels = [Conv(3, 32, 3, 2)], 32
-        for width, stride in zip(widths, strides):
-            layers += [Conv(channels, channels, 3, stride, groups=channels), Conv(channels, width, 1)]
-            channels = width
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.layers(pixels * 2 - 1).mean((2, 3))
 
 
 def tflite_convolutions(path) -> list[tuple[np.ndarray, np.ndarray]]:

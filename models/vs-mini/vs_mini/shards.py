@@ -87,7 +87,7 @@ def start() -> tuple[model.PictureTower, tuple[torch.Tensor, torch.Tensor]]:
 
 
 def make(shard: int, everything, run: views.Runner) -> dict[str, np.ndarray]:
-    """Item numbers [n], stem features [n, 64, s, s] and pooled features [n, 1472] of one shard."""
+    """Item numbers [n] and pooled features [n, DETAILS] of one shard."""
     corpus, pixels, (fashion, _) = everything
     rng = np.random.default_rng([config.SEED, shard])
     flips = {"clothing": 0.5, "emoji": 0.1, "clipart": 0.2, "fashion": 0.5}
@@ -111,18 +111,15 @@ def make(shard: int, everything, run: views.Runner) -> dict[str, np.ndarray]:
             return source if source.shape[0] == config.SIZE else views.square(Image.fromarray(source))
         return views.augment(source, rng, flips[name])
 
-    side = config.SIZE // 16
-    stems = np.empty((len(work), mobilenet.STEM_CHANNELS, side, side), np.float16)
-    pooled = np.empty((len(work), model.LOOK_INPUT), np.float16)
+    pooled = np.empty((len(work), model.DETAILS), np.float16)
     started = time.time()
     for start in range(0, len(work), BATCH):
         part = work[start:start + BATCH]
-        rows = slice(start, start + len(part))
-        stems[rows], pooled[rows] = run(np.stack([picture(*entry) for entry in part]))
+        pooled[start:start + len(part)] = run(np.stack([picture(*entry) for entry in part]))
         if start // BATCH % 200 == 0:
             rate = (start + len(part)) / (time.time() - started)
             print(f"shard {shard}: {start}/{len(work)}, {rate:.0f} views/s", flush=True)
-    return {"index": np.array([corpus.ranges[name][i] for name, i in work]), "pooled": pooled, "stem": stems}
+    return {"index": np.array([corpus.ranges[name][i] for name, i in work]), "pooled": pooled}
 
 
 def path(what: str, shard: int):
@@ -133,9 +130,9 @@ def main(first: int, end: int):
     everything, run = corpus(), views.Runner(start()[0], int(os.environ.get("VS_MINI_THREADS", "1")))
     print({name: len(r) for name, r in everything[0].ranges.items()}, flush=True)
     for shard in range(first, end):
-        if path("stem", shard).exists():
+        if path("pooled", shard).exists():
             continue
-        for what, array in make(shard, everything, run).items():  # stem comes last: its file says the shard is whole
+        for what, array in make(shard, everything, run).items():  # pooled comes last: its file says the shard is whole
             partial = config.CACHE / f"partial-{shard}.npy"
             np.save(partial, array)
             partial.rename(path(what, shard))

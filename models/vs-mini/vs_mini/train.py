@@ -1,9 +1,8 @@
-"""Trains the model: `python -m vs_mini.train heads`, then `python -m vs_mini.train trunk`.
+"""Trains the heads and the text tower: `python -m vs_mini.train`; `python -m vs_mini.kinds` finishes the model.
 
-`heads` trains both heads and the text tower on features of the untouched trunk, which is quick; `trunk`
-goes on with the last third of the network. Both keep a checkpoint of everything that decides the next step
-(weights, optimiser, random state), go on from it when started again, and stop when the internal split has
-not improved for a while. Standard output tells loss, speed and the internal measures.
+Keeps a checkpoint of everything that decides the next step (weights, optimiser, random state), goes on from
+it when started again, and stops when the internal split has not improved for a while. Standard output
+tells losses, speed and the internal measures.
 """
 
 import argparse
@@ -14,54 +13,45 @@ import time
 import numpy as np
 import torch
 
-from . import config, imagenet, losses, metrics, shards, sources, text
+from . import config, imagenet, losses, metrics, mobilenet, shards, sources, text
 from .batches import Batches, Phrases, make_tokenizer
 from .model import PictureTower
 
-STAGES = {
-    "heads": dict(what="pooled", shares=dict(clothing=128, emoji=96, clipart=64, fashion=64), rate=2e-3, steps=400, every=100,
-                  classes=64, others=256),
-    "trunk": dict(what="stem", shares=dict(clothing=52, emoji=20, clipart=8, fashion=16), rate=4e-4, steps=160, every=40,
-                  classes=48, others=384),
-}
+SHARES = dict(clothing=128, emoji=96, clipart=64, fashion=64)  # pictures of a step, two views each
+CLASSES = 64  # ImageNet classes in a step
+OTHERS = 256  # phrases of other pictures in a step
+RATE = 2e-3
+STEPS = 400
+EVERY = 100  # steps between evaluations
+WEIGHTS = {"words": 1.0, "kinds": 1.0, "look": 0.5}
 PATIENCE = 5
 
 
 class Run:
     """The state of training, and a step of it."""
 
-    def __init__(self, stage: str, objective: str, name: str, steps: int | None = None):
-        self.stage, self.objective, self.name = STAGES[stage], losses.OBJECTIVES[objective], name
-        self.steps = steps or self.stage["steps"]
+    def __init__(self, name: str = "heads", steps: int = STEPS):
+        self.name, self.steps = name, steps
         torch.manual_seed(config.SEED)
         self.corpus, _, _ = shards.corpus()
         self.phrases = Phrases(self.corpus)
         self.tokenizer = make_tokenizer(self.phrases)
         self.ids, self.mask = text.encode(self.tokenizer, self.phrases.strings)
-        self.batches = Batches(self.corpus, self.phrases, self.stage["what"], self.stage["shares"], seed=1 if stage == "heads" else 2)
+        self.batches = Batches(self.corpus, self.phrases, SHARES, seed=1)
         self.tower, (weight, bias) = shards.start()
-        self.tower = self.tower.to(memory_format=torch.channels_last)
         self.text = text.TextTower(self.tokenizer.get_vocab_size())
         self.text.start_from(self.tokenizer, sources.glove())
-        pooled = torch.from_numpy(np.array(np.load(shards.path("pooled", 0)))).float()
         index = np.load(shards.path("index", 0))
-        seen = torch.from_numpy(~np.isin(index, self.corpus.of("validation")) & ~self.batches.held[index])
-        features, details = self.tower.unpack(pooled)
-        self.tower.start_heads(features[seen], details[seen])
-        self.classes = imagenet.Classes(features[seen], weight, bias)
-        self.spread = features[seen].std(0) + 0.05
+        clean = torch.from_numpy(np.array(self.batches.clean()[1][~self.batches.held[index]])).float()
+        self.tower.start_heads(clean)
+        self.classes = imagenet.Classes(clean[:, -mobilenet.FEATURES:], weight, bias)
         self.scale = torch.nn.Parameter(torch.tensor(15.0).log())
         self.generator = torch.Generator().manual_seed(config.SEED)
         self.step_number, self.best, self.best_step = 0, -1.0, 0
-        self.train_trunk = stage == "trunk"
-        heads = [p for n, p in self.tower.trained() if not n.startswith("backbone")]
-        groups = [dict(params=heads + list(self.text.parameters()) + [self.scale], lr=self.stage["rate"])]
-        if self.train_trunk:
-            self.resume(config.CACHE / "heads.best.pt", weights_only=True)
-            groups.append(dict(params=[p for n, p in self.tower.trained() if n.startswith("backbone")], lr=self.stage["rate"] / 2))
-        for group in groups:
-            group["peak"] = group["lr"]
-        self.optimiser = torch.optim.AdamW(groups, weight_decay=1e-4, betas=(0.9, 0.98))
+        for module in (self.tower.backbone, self.tower.kinds):
+            module.requires_grad_(False)
+        self.parameters = [p for p in (*self.tower.parameters(), *self.text.parameters(), self.scale) if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(self.parameters, lr=RATE, weight_decay=1e-4, betas=(0.9, 0.98))
         self.average = copy.deepcopy((self.tower, self.text))
 
     # ---- checkpoints -----------------------------------------------------------------------------------
@@ -80,14 +70,12 @@ class Run:
         torch.save(state, partial)
         partial.rename(self.path(kind))
 
-    def resume(self, path, weights_only: bool = False):
-        state = torch.load(path, weights_only=False)
+    def resume(self):
+        state = torch.load(self.path("last"), weights_only=False)
         self.tower.load_state_dict(state["tower"])
         self.text.load_state_dict(state["text"])
         with torch.no_grad():
             self.scale.copy_(state["scale"])
-        if weights_only:
-            return
         for module, saved in zip(self.average, state["average"]):
             module.load_state_dict(saved)
         self.optimiser.load_state_dict(state["optimiser"])
@@ -99,15 +87,12 @@ class Run:
 
     # ---- a step ------------------------------------------------------------------------------------------
 
-    def inputs(self, raw):
-        return self.tower.pooled(raw) if self.train_trunk else self.tower.unpack(raw)
-
     def step(self) -> dict[str, float]:
-        batch = self.batches.draw(self.stage["classes"], self.stage["others"])
+        batch = self.batches.draw(CLASSES, OTHERS)
         n = len(batch.a)
-        features, details = self.inputs(torch.cat([batch.a, batch.b]))
-        meaning, look = self.tower.heads(features, details)
-        made = self.classes.sample(batch.classes, features.detach(), self.generator)
+        details = torch.cat([batch.a, batch.b])
+        meaning, look = self.tower.heads(details)
+        made = self.classes.sample(batch.classes, details[:, -mobilenet.FEATURES:], self.generator)
         made_meaning = torch.nn.functional.normalize(self.tower.meaning(made))
         tokens = int(self.mask[batch.phrases].sum(1).max())
         words = self.text(self.ids[batch.phrases][:, :tokens], self.mask[batch.phrases][:, :tokens])
@@ -120,21 +105,17 @@ class Run:
         kinds = torch.from_numpy(np.tile(batch.kinds, 2))
         groups = torch.from_numpy(np.tile(batch.groups, 2))
         same = kinds[:, None] == kinds[None]
-        parts["kinds"] = self.objective(meaning, same, (groups[:, None] == groups[None]) & ~same)
+        parts["kinds"] = losses.supervised_infonce(meaning, same, (groups[:, None] == groups[None]) & ~same)
         parts["look"] = losses.instances(look[:n], look[n:])
-        if self.train_trunk:
-            anchor, _ = self.tower.unpack(batch.teacher)
-            parts["keep"] = ((features[:n] - anchor) / self.spread).square().mean()
-        weights = {"words": 1.0, "kinds": 1.0, "look": 0.5, "keep": 0.1}
-        loss = sum(weights[name] * value for name, value in parts.items())
+        loss = sum(WEIGHTS[name] * value for name, value in parts.items())
 
         done = self.step_number / self.steps
         warm = min(1.0, (self.step_number + 1) / 40)
         for group in self.optimiser.param_groups:
-            group["lr"] = group["peak"] * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(done, 1))))
+            group["lr"] = RATE * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(done, 1))))
         self.optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_([p for g in self.optimiser.param_groups for p in g["params"]], 5.0)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 5.0)
         self.optimiser.step()
         self.step_number += 1
         decay = min(0.98, self.step_number / (self.step_number + 10))
@@ -152,13 +133,7 @@ class Run:
         index, raw = self.batches.clean()
         rows = {int(item): row for row, item in enumerate(index)}
         rows = [rows[int(item)] for item in wanted]
-        tower = self.average[0].eval()
-        found = []
-        for start in range(0, len(rows), 256):
-            x = torch.from_numpy(np.stack([raw[row] for row in rows[start:start + 256]])).float()
-            found.append(tower.heads(*(tower.pooled(x) if self.train_trunk else tower.unpack(x))))
-        meaning, look = (torch.cat(part) for part in zip(*found))
-        return meaning, look
+        return self.average[0].eval().heads(torch.from_numpy(np.stack([raw[row] for row in rows])).float())
 
     @torch.inference_mode()
     def embed_words(self, phrases: list[str]) -> np.ndarray:
@@ -166,32 +141,33 @@ class Run:
 
     def evaluate(self) -> dict[str, float]:
         clothing = self.corpus.of("clothing")
-        emoji = self.corpus.of("emoji")[: 500 if self.train_trunk else None]
+        emoji = self.corpus.of("emoji")
         meaning, look = self.embed_clean(np.concatenate([clothing, emoji]))
         n = len(clothing)
         held = self.batches.held[clothing]
         labels = np.array([config.CLOTHING.index(self.corpus.labels[i].split("/")[1]) for i in clothing])
         result = {}
-        for share in (0.0, 0.15, 0.3):
+        for share, suffix in ((0.0, " of meaning"), (config.LOOK_SHARE, "")):
             tower = self.average[0]
             tower.look_share.fill_(share)
             joined = tower.join(meaning[:n], look[:n]).numpy()
             one, five = metrics.precision(joined[held], labels[held], joined[~held], labels[~held], 5)
-            result |= {f"P@1/{share}": one, f"P@5/{share}": five}
-        tower.look_share.fill_(0.15)
+            result |= {f"P@1{suffix}": one, f"P@5{suffix}": five}
+        tower.look_share.fill_(config.LOOK_SHARE)
         words = metrics.words_precision(self.embed_words(config.CLOTHING), meaning[:n].numpy()[held], labels[held], 8)
         result["words P@8"] = float(words.mean())
         names = [self.corpus.phrases[i][0] for i in emoji]
         result["emoji R@9"] = metrics.recall(self.embed_words(names), meaning[n:].numpy())
-        result["score"] = (result["P@1/0.15"] + result["P@5/0.15"] + 0.5 * result["words P@8"] + 0.5 * result["emoji R@9"]) / 3
+        result["score"] = (result["P@1"] + result["P@5"] + 0.5 * result["words P@8"] + 0.5 * result["emoji R@9"]) / 3
         return result
 
     def run(self):
         if self.path("last").exists():
-            self.resume(self.path("last"))
+            self.resume()
             print(f"going on after step {self.step_number}", flush=True)
         else:
-            made = self.classes.sample(np.arange(1000), torch.from_numpy(np.array(np.load(shards.path("pooled", 0))[:, :1280])).float(), self.generator)
+            features = torch.from_numpy(np.array(self.batches.clean()[1][:, -mobilenet.FEATURES:])).float()
+            made = self.classes.sample(np.arange(1000), features, self.generator)
             print(f"classifier agrees with made-up features: {self.classes.confidence(made, np.arange(1000)):.3f}", flush=True)
             print("start", {k: round(v, 3) for k, v in self.evaluate().items()}, flush=True)
         started, first = time.time(), self.step_number
@@ -204,14 +180,14 @@ class Run:
                 mean = {k: round(float(np.mean([h[k] for h in history[-25:] if k in h])), 3) for k in history[-1]}
                 pace = (time.time() - started) / (self.step_number - first)
                 print(f"{self.name} {self.step_number}/{self.steps} {mean} {pace:.2f} s/step", flush=True)
-            if self.step_number % self.stage["every"] == 0 or self.step_number == self.steps:
+            if self.step_number % EVERY == 0 or self.step_number == self.steps:
                 result = self.evaluate()
                 print(f"{self.name} {self.step_number}", {k: round(v, 3) for k, v in result.items()}, flush=True)
                 if result["score"] > self.best:
                     self.best, self.best_step = result["score"], self.step_number
                     self.save("best", average=True)
                 self.save("last", average=False)
-                if self.step_number - self.best_step >= PATIENCE * self.stage["every"]:
+                if self.step_number - self.best_step >= PATIENCE * EVERY:
                     print("no better for a while: stopping", flush=True)
                     break
                 self.batches.refresh()
@@ -219,13 +195,11 @@ class Run:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=STAGES)
-    parser.add_argument("--objective", choices=losses.OBJECTIVES, default="infonce")
-    parser.add_argument("--name", help="of the checkpoints; the stage's by default")
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("--name", default="heads", help="of the checkpoints")
+    parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("VS_MINI_THREADS", "1")))
-    Run(options.stage, options.objective, options.name or options.stage, options.steps).run()
+    Run(options.name, options.steps).run()
 
 
 if __name__ == "__main__":

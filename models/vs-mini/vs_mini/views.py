@@ -1,9 +1,8 @@
-"""Augmented views, and what the untrained part of the network makes of them.
+"""Augmented views, and the features that the fixed network sees in them.
 
-The stem of the network is never trained, so its output can be computed once per view and kept. A *shard*
-is one view of every product photo and emoji and of a part of the rest, as stem features in fp16; training mixes as
-many shards as exist. Shard 0 holds the clean photos and emoji. That makes two cores enough: a step trains only
-the last third of the network, and no picture is decoded twice.
+The backbone is not trained, so its pooled features can be computed once per view and kept. A *shard* is
+one view of every product photo and of a part of the rest; training mixes as many shards as exist. Shard 0
+holds the clean photos and emoji. That makes one core enough: no picture is decoded or embedded twice.
 """
 
 import io
@@ -108,32 +107,29 @@ def augment(pixels: np.ndarray, rng: np.random.Generator, flip: float) -> np.nda
 
 
 class Runner:
-    """The untrained network in ONNX Runtime, which is three times as fast here as PyTorch."""
+    """The network up to the pooled features, in ONNX Runtime, which is three times as fast here as PyTorch."""
 
     def __init__(self, tower, threads: int):
         path = config.CACHE / f"start{config.SIZE}-{os.getpid()}.onnx"
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.onnx.export(_Untrained(tower), torch.rand(2, 3, config.SIZE, config.SIZE), path, dynamo=False, opset_version=17,
-                          input_names=["pixels"], output_names=["stem", "pooled"], dynamic_axes={n: {0: "n"} for n in ("pixels", "stem", "pooled")})
+        torch.onnx.export(_Pooled(tower), torch.rand(2, 3, config.SIZE, config.SIZE), path, dynamo=False, opset_version=17,
+                          input_names=["pixels"], output_names=["pooled"], dynamic_axes={n: {0: "n"} for n in ("pixels", "pooled")})
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = onnxruntime.InferenceSession(path, options)
         path.unlink()
 
-    def __call__(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Stem features, and the heads' inputs as the untrained trunk gives them, of [n, SIZE, SIZE, 3] bytes; fp16."""
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        """Pooled features of [n, SIZE, SIZE, 3] bytes, fp16."""
         pixels = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32) / 255
-        stem, pooled = self.session.run(None, {"pixels": pixels})
-        return stem.astype(np.float16), pooled.astype(np.float16)
+        return self.session.run(None, {"pixels": pixels})[0].astype(np.float16)
 
 
-class _Untrained(torch.nn.Module):
+class _Pooled(torch.nn.Module):
     def __init__(self, tower):
         super().__init__()
         self.tower = tower
 
     def forward(self, pixels):
-        stem = self.tower.backbone.stem(pixels)
-        features, details = self.tower.pooled(stem)
-        return stem, torch.cat([features, details[:, : -features.shape[1]]], 1)
+        return self.tower.pooled(pixels)
