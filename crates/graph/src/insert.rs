@@ -18,6 +18,9 @@ use crate::select::select;
 use crate::storage::{Candidate, Entry, MAX_LEVEL, NodeId, StorageMut};
 use vs_quantize::Query;
 
+/// How often a node that found no neighbours looks again before it is left for [`Reach`](crate::Reach) to attach.
+const ATTEMPTS: usize = 4;
+
 /// What became of an insertion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inserted {
@@ -54,23 +57,25 @@ impl Inserter {
             return Ok(Inserted::Same(same));
         }
         let id = storage.add(level, &self.lists)?;
-        let mut linked = entry;
-        loop {
+        let mut entry = entry;
+        for _ in 0..ATTEMPTS {
             self.link_back(storage, params, id)?;
-            if linked.is_some_and(|entry| entry.level >= level) || storage.raise_entry(Entry { id, level })? {
-                return Ok(Inserted::New(id));
+            let linked = self.lists.first().is_some_and(|list| !list.is_empty());
+            if linked && entry.is_some_and(|entry| entry.level >= level) {
+                break;
             }
-            // Another node has become the entry meanwhile. Only if there was none at all must this one be linked again:
-            // otherwise it is linked to the graph that the other one is linked to as well.
-            if linked.is_some() {
-                return Ok(Inserted::New(id));
+            // The first node, one above all others, or one that found nothing alive. Should another become the entry
+            // point meanwhile, a node that is linked can be found from there as well; one that is not tries again.
+            if storage.raise_entry(Entry { id, level })? || linked {
+                break;
             }
-            linked = storage.entry()?;
-            self.plan(storage, params, query, level, linked, Some(id))?;
+            entry = storage.entry()?;
+            self.plan(storage, params, query, level, entry, Some(id))?;
             for (layer, list) in self.lists.iter().enumerate() {
                 storage.replace(id, layer as u8, &[], list)?;
             }
         }
+        Ok(Inserted::New(id))
     }
 
     /// Chooses the lists of a node; or returns the live node that is the same point. `own` is the node itself if it is

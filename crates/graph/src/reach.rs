@@ -53,9 +53,8 @@ impl Reach {
         self.parents.get(id as usize).is_some_and(|&parent| parent != NONE)
     }
 
-    /// Makes `id`, a live node of layer 0, reachable unless it is, and with it all that can be reached from it. Says
-    /// whether it is reachable now; it cannot be made so only if there is no other reachable node near it with an edge
-    /// to spare.
+    /// Makes `id`, a live node, reachable unless it is, and with it all that can be reached from it. Says whether it is
+    /// reachable now: it is not if `id` is gone, if there is no other live node, or if others change lists all the time.
     pub fn attach<S: StorageMut>(&mut self, storage: &mut S, params: &Params, id: NodeId) -> Result<bool, S::Error> {
         if self.reached(id) {
             return Ok(true);
@@ -64,8 +63,29 @@ impl Reach {
         if !storage.probe(id, &mut self.query)? {
             return Ok(false);
         }
+        // Usually the very nearest can take it. Should none of the near ones do, the search goes on, from the entry
+        // point on layer 0 so that it comes to all nodes of the tree, and of these every leaf has an edge to spare.
         self.beam.descend(storage, &self.query, entry, 0, &mut self.starts)?;
         self.beam.search_layer(storage, &self.query, 0, &self.starts, params.ef_construction)?;
+        if self.offer(storage, params, id)? {
+            return Ok(true);
+        }
+        self.starts.clear();
+        storage.score(&self.query, &[entry.id], &mut self.starts)?;
+        self.beam.search_layer(storage, &self.query, 0, &self.starts, params.ef_construction)?;
+        loop {
+            if self.offer(storage, params, id)? {
+                return Ok(true);
+            }
+            if self.beam.is_exhausted() {
+                return Ok(false);
+            }
+            self.beam.widen(storage, &self.query, params.ef_construction)?;
+        }
+    }
+
+    /// Offers `id` to the nodes the beam has found, nearest first.
+    fn offer<S: StorageMut>(&mut self, storage: &mut S, params: &Params, id: NodeId) -> Result<bool, S::Error> {
         self.beam.take(&mut self.found);
         for at in 0..self.found.len() {
             let base = self.found[at].id;

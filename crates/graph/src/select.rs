@@ -38,8 +38,11 @@ pub(crate) fn select<S: StorageMut>(
         if kept.len() >= m {
             return Ok(());
         }
-        let list = if storage.any_nearer(candidate.id, kept, candidate.key)? { &mut *spare } else { &mut *kept };
-        list.push(candidate.id);
+        match storage.any_nearer(candidate.id, kept, candidate.key)? {
+            Some(false) => kept.push(candidate.id),
+            Some(true) => spare.push(candidate.id),
+            None => {}
+        }
     }
     let room = fill(m).saturating_sub(kept.len());
     kept.extend(spare.iter().take(room));
@@ -60,7 +63,7 @@ pub(crate) fn thin<S: StorageMut>(
             break;
         }
         let key = if candidate.key > 0.0 { candidate.key * MARGIN } else { candidate.key };
-        if !storage.any_nearer(candidate.id, kept, key)? {
+        if storage.any_nearer(candidate.id, kept, key)? == Some(false) {
             kept.push(candidate.id);
         }
     }

@@ -108,8 +108,8 @@ pub trait StorageMut: Storage {
     /// Appends the key between `from` and each of `to` to `out`, infinite where a node is gone.
     fn keys(&mut self, from: NodeId, to: &[NodeId], out: &mut Vec<f32>) -> Result<(), Self::Error>;
 
-    /// Whether the key between `node` and any of `others` is below `key`.
-    fn any_nearer(&mut self, node: NodeId, others: &[NodeId], key: f32) -> Result<bool, Self::Error>;
+    /// Whether the key between `node` and any of `others` is below `key`; `None` if `node` is gone.
+    fn any_nearer(&mut self, node: NodeId, others: &[NodeId], key: f32) -> Result<Option<bool>, Self::Error>;
 
     /// Whether `id` is live and [stands for](Query::stands_for) the point of `query`.
     fn is_same(&mut self, query: &Query, id: NodeId) -> Result<bool, Self::Error>;
@@ -134,8 +134,8 @@ pub trait StorageMut: Storage {
     /// Makes `query` measure distances from the node `id` and says whether there is one.
     fn probe(&mut self, id: NodeId, query: &mut Query) -> Result<bool, Self::Error>;
 
-    /// Makes `entry` the place where searches start if there is none, or if the present one is on a lower layer, and
-    /// says whether it did.
+    /// Makes `entry` the place where searches start if there is none, or if the present one is on a lower layer or not
+    /// live, and says whether it did.
     fn raise_entry(&mut self, entry: Entry) -> Result<bool, Self::Error>;
 }
 

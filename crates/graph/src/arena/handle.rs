@@ -28,12 +28,18 @@ impl<'a> ArenaHandle<'a> {
         let Some(code) = self.arena.code(id) else { return Inserted::New(id) };
         let mut query = std::mem::take(&mut self.query);
         self.arena.space.probe(code, &mut query);
-        self.inserting = id;
+        self.set_inserting(id);
         let level = self.arena.level(id);
         let params = *self.arena.params();
         let Ok(inserted) = inserter.insert(self, &params, &query, level);
         self.query = query;
         inserted
+    }
+
+    /// Says which published node [`StorageMut::add`] is to put into the graph; for callers that run an [`Inserter`]
+    /// over a storage of their own around this one.
+    pub fn set_inserting(&mut self, id: NodeId) {
+        self.inserting = id;
     }
 }
 
@@ -89,10 +95,11 @@ impl StorageMut for ArenaHandle<'_> {
         Ok(())
     }
 
-    fn any_nearer(&mut self, node: NodeId, others: &[NodeId], key: f32) -> Result<bool, Infallible> {
+    fn any_nearer(&mut self, node: NodeId, others: &[NodeId], key: f32) -> Result<Option<bool>, Infallible> {
         let arena = self.arena;
-        let Some(node) = arena.code(node) else { return Ok(true) };
-        Ok(others.iter().any(|&id| arena.code(id).is_some_and(|other| arena.space.between(node, other) < key)))
+        let Some(node) = arena.code(node) else { return Ok(None) };
+        let nearer = |&id: &NodeId| arena.code(id).is_some_and(|other| arena.space.between(node, other) < key);
+        Ok(Some(others.iter().any(nearer)))
     }
 
     fn is_same(&mut self, query: &Query, id: NodeId) -> Result<bool, Infallible> {

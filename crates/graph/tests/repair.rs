@@ -1,0 +1,99 @@
+//! Deleting: lists repaired, nodes attached again, recall kept.
+
+mod support;
+
+use std::collections::HashSet;
+use support::{Rough, built, check_lists, clustered, recall};
+use vs_graph::{Arena, Entry, NodeId, Params, Reach, Repairer, Storage};
+use vs_quantize::Metric;
+
+const PARAMS: Params = Params { m: 16, ef_construction: 64 };
+
+/// Removes `victims` as a vacuum would: mark, move the entry point, repair every list, free, attach.
+fn vacuum<'a>(arena: &'a Arena, victims: &HashSet<NodeId>) -> Rough<'a> {
+    let mut rough = Rough::new(arena);
+    rough.dead.clone_from(victims);
+    let gone = |id: NodeId| victims.contains(&id);
+    let survivors: Vec<NodeId> = arena.ids().filter(|&id| !gone(id)).collect();
+    let highest = survivors.iter().copied().max_by_key(|&id| arena.level(id));
+    rough.entry = highest.map(|id| Entry { id, level: arena.level(id) });
+    let mut repairer = Repairer::default();
+    for &id in &survivors {
+        for level in 0..=arena.level(id) {
+            repairer.repair(&mut rough, arena.params(), id, level, &gone).unwrap();
+            assert!(!repairer.repair(&mut rough, arena.params(), id, level, &gone).unwrap(), "nothing is left to do");
+        }
+    }
+    rough.gone.clone_from(victims);
+    let mut reach = Reach::traverse(&mut rough, arena.ids().count()).unwrap();
+    for &id in &survivors {
+        assert_eq!(reach.attach(&mut rough, arena.params(), id), Ok(true));
+    }
+    let again = Reach::traverse(&mut rough, arena.ids().count()).unwrap();
+    assert!(survivors.iter().all(|&id| again.reached(id)));
+    check_lists(arena, &mut rough, &|id| !gone(id));
+    rough
+}
+
+/// Recall among the survivors of a vacuum, and of a graph built of the survivors alone.
+fn compare(victim: impl Fn(usize, &[half::f16]) -> bool) -> (f64, f64) {
+    let (rows, queries) = (clustered(4000, 32, 31), clustered(60, 32, 31));
+    let arena = built(&rows, Metric::L2, PARAMS);
+    let victims: HashSet<NodeId> =
+        rows.iter().enumerate().filter(|(at, row)| victim(*at, row)).map(|(at, _)| at as NodeId).collect();
+    let mut rough = vacuum(&arena, &victims);
+    let repaired = recall(&arena, &mut rough, &rows, &|id| !victims.contains(&id), &queries, 40);
+    let survivors: Vec<_> =
+        rows.iter().enumerate().filter(|(at, _)| !victims.contains(&(*at as NodeId))).map(|(_, r)| r.clone()).collect();
+    let fresh = built(&survivors, Metric::L2, PARAMS);
+    (repaired, recall(&fresh, &mut fresh.handle(), &survivors, &|_| true, &queries, 40))
+}
+
+#[test]
+fn three_quarters_deleted_at_random_leave_as_good_a_graph() {
+    let (repaired, fresh) = compare(|at, _| at % 4 != 1);
+    assert!(repaired >= 0.97 * fresh && fresh > 0.97, "repaired {repaired}, fresh {fresh}");
+}
+
+#[test]
+fn a_deleted_region_leaves_as_good_a_graph() {
+    // Everything on one side of a plane: whole clusters go, and most of the lists of some survivors with them.
+    let (repaired, fresh) = compare(|_, row| row[0].to_f32() > 0.3 || row[1].to_f32() > 0.9);
+    assert!(repaired >= 0.97 * fresh && fresh > 0.97, "repaired {repaired}, fresh {fresh}");
+}
+
+#[test]
+fn all_but_a_few_and_then_all_may_be_deleted() {
+    let rows = clustered(1500, 16, 33);
+    let arena = built(&rows, Metric::L2, PARAMS);
+    let most: HashSet<NodeId> = (0..1500).filter(|id| id % 300 != 7).collect();
+    let mut rough = vacuum(&arena, &most);
+    let mut list = Vec::new();
+    rough.neighbours(7, 0, &mut list).unwrap();
+    assert!(!list.is_empty() && list.iter().all(|id| id % 300 == 7));
+
+    let rows = clustered(50, 16, 34);
+    let arena = built(&rows, Metric::L2, PARAMS);
+    vacuum(&arena, &(0..50).collect());
+}
+
+#[test]
+fn repair_survives_contention_and_failures() {
+    let rows = clustered(1500, 16, 35);
+    let arena = built(&rows, Metric::L2, PARAMS);
+    let gone = |id: NodeId| id % 3 == 0;
+    let mut rough = Rough::new(&arena);
+    rough.dead = (0..1500).filter(|&id| gone(id)).collect();
+    (rough.contention, rough.failure) = (3, 50);
+    let mut repairer = Repairer::default();
+    let mut failed = 0;
+    for id in (0..1500).filter(|&id| !gone(id)) {
+        for level in 0..=arena.level(id) {
+            while repairer.repair(&mut rough, &PARAMS, id, level, &gone).is_err() {
+                failed += 1;
+            }
+        }
+    }
+    assert!(failed > 10);
+    check_lists(&arena, &mut arena.handle(), &|id| !gone(id));
+}
