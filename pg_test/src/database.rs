@@ -112,3 +112,10 @@ pub fn describe(error: &postgres::Error) -> String {
         ),
     }
 }
+
+/// The plan of a statement, as text. `options` go into EXPLAIN's parentheses.
+pub fn explain(session: &mut Client, options: &str, sql: &str) -> String {
+    let rows = session.query(&format!("EXPLAIN ({options}) {sql}"), &[]);
+    let rows = rows.unwrap_or_else(|e| panic!("EXPLAIN {sql}: {}", describe(&e)));
+    rows.iter().map(|row| row.get(0)).collect::<Vec<String>>().join("\n")
+}

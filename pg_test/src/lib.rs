@@ -26,12 +26,14 @@ pub mod pictures;
 mod process;
 mod program;
 pub mod regress;
+mod stats;
 mod watch;
 
 pub use cluster::{Builder, Cluster, Shutdown};
-pub use database::{Database, describe, error_of, server_error, shared_cluster};
+pub use database::{Database, describe, error_of, explain, server_error, shared_cluster};
 pub use embedding::Embedding;
 pub use installation::Installation;
 pub use process::{memory_of, wait_until};
 pub use program::{Outcome, Program};
+pub use stats::Stats;
 pub use watch::Watch;
