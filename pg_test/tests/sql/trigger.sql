@@ -7,7 +7,9 @@ SELECT id, title, embedding_dims(embedding), embedding = embed_image(photo, 'col
 UPDATE products SET photo = :photo WHERE id = 2;
 UPDATE products SET photo = NULL WHERE id = 1;
 SELECT id, title, embedding_dims(embedding), embedding = embed_image(photo, 'colours') AS right FROM products ORDER BY id;
+\set VERBOSITY terse
 INSERT INTO products VALUES (3, 'broken', 'no picture');
+\set VERBOSITY default
 SELECT count(*) FROM products;
 -- Definitions that cannot work are refused when the trigger fires, with the name that is wrong.
 CREATE OR REPLACE TRIGGER embed BEFORE INSERT ON products FOR EACH ROW EXECUTE FUNCTION embed_on_write('picture', 'embedding');
