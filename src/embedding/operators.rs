@@ -35,7 +35,7 @@ pub fn merge_tags(a: u32, b: u32) -> SqlResult<u32> {
         PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
         format!("embeddings from different models: {} and {}", literal::tag_text(a), literal::tag_text(b)),
     )
-    .detail("Distances between embeddings of different models have no meaning.")
+    .detail("Embeddings of different models lie in different spaces and cannot be compared or combined.")
     .hint("Embed both with the same model; visual_search.models lists the tags of the models on this server."))
 }
 
