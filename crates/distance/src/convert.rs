@@ -4,7 +4,7 @@
 //! are not. The check comes before the rounding, so nothing is silently pulled back to 65,504. Rounding is to nearest,
 //! ties to even, and happens once: an `f64` goes through `f32` *rounded to odd*, which keeps what the second rounding
 //! needs to know about the bits that were cut off (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums:
-//! proved algorithms using rounding to odd", 2008).
+//! proved algorithms using rounding to odd", 2008). The `half` crate's own conversion from `f64` rounds twice.
 
 use crate::kernels::Kernels;
 use crate::reduce::STEP;

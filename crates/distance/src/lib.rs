@@ -9,6 +9,21 @@
 //!
 //! Vectors of unequal length are a caller's mistake: debug builds panic, release builds use the shorter length.
 //! Elements are expected to be finite; infinities and NaNs give infinities and NaNs.
+//!
+//! # Why not a library
+//!
+//! Measured on an AMD Zen 3 core (AVX2), 512 elements of half precision, fastest of many batches, nanoseconds a call:
+//!
+//! | | this crate | NumKong 7.8.7 | SimSIMD 6.5.16 |
+//! |---|---|---|---|
+//! | squared Euclidean | 46 | 70 (1.5×) | 77 (1.7×) |
+//! | inner product | 28 | 71 (2.5×) | 74 (2.6×) |
+//! | cosine | 52 | 82 (1.6×) | 94 (1.8×) |
+//!
+//! Both are well kept, but add everything up in one register, whose latency then limits the loop. That also costs
+//! accuracy: each `f32` lane takes 2,000 additions at 16,000 elements, where here it takes 8. Neither has a taxicab
+//! distance or a half- against single-precision kernel, and both round differently from one instruction set to the
+//! next. They would bring a C compiler into the build besides.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 

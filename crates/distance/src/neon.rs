@@ -28,7 +28,12 @@ impl Vector for Neon {
         unsafe {
             let halves = vld1_u16(from.cast());
             let lanes: float32x4_t;
-            asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) lanes, in(vreg) halves, options(pure, nomem, nostack, preserves_flags));
+            asm!(
+                "fcvtl {0:v}.4s, {1:v}.4h",
+                out(vreg) lanes,
+                in(vreg) halves,
+                options(pure, nomem, nostack, preserves_flags)
+            );
             Neon(lanes)
         }
     }
@@ -62,7 +67,12 @@ impl Vector for Neon {
         // writes only the named registers, and rounds as the default control register says: to nearest, ties to even.
         unsafe {
             let halves: uint16x4_t;
-            asm!("fcvtn {0:v}.4h, {1:v}.4s", out(vreg) halves, in(vreg) self.0, options(pure, nomem, nostack, preserves_flags));
+            asm!(
+                "fcvtn {0:v}.4h, {1:v}.4s",
+                out(vreg) halves,
+                in(vreg) self.0,
+                options(pure, nomem, nostack, preserves_flags)
+            );
             vst1_u16(to.cast(), halves);
         }
     }
