@@ -4,6 +4,7 @@
 //! settles the dimensions and shows networks that produce no usable numbers.
 
 use std::{
+    borrow::Cow,
     sync::{Arc, OnceLock},
     time::Instant,
 };
@@ -218,7 +219,8 @@ impl Model {
     fn image(&self) -> Result<&Loaded<ImageEncoder>> {
         side(&self.image, || {
             let spec = self.bundle.spec().image.as_ref().ok_or_else(|| self.lacks(Side::Image))?;
-            let (session, weights) = self.session(&spec.file, &spec.output, IMAGE_OUTPUTS)?;
+            let (session, weights) =
+                self.session(&spec.file, |graph| choose(graph, &spec.output, IMAGE_OUTPUTS, spec.behind_classifier))?;
             let encoder = ImageEncoder::new(session, spec, &self.options)?;
             self.check_dims(encoder.dims(), self.text.get().map(|text| text.encoder.dims()))?;
             Ok((encoder, weights))
@@ -230,7 +232,8 @@ impl Model {
         side(&self.text, || {
             let spec = self.bundle.spec().text.as_ref().ok_or_else(|| self.lacks(Side::Text))?;
             let tokenizer = self.bundle.read(&spec.tokenizer, MAX_JSON)?;
-            let (session, weights) = self.session(&spec.file, &spec.output, TEXT_OUTPUTS)?;
+            let (session, weights) =
+                self.session(&spec.file, |graph| choose(graph, &spec.output, TEXT_OUTPUTS, false))?;
             let encoder = TextEncoder::new(session, &tokenizer, spec, &self.options)?;
             self.check_dims(encoder.dims(), self.image.get().map(|image| image.encoder.dims()))?;
             Ok((encoder, weights))
@@ -238,13 +241,16 @@ impl Model {
         .map_err(|error| self.name(error))
     }
 
-    /// The session for the part of an ONNX file that computes one of `outputs`, and the bytes its weights take.
-    fn session(&self, file: &str, outputs: &Outputs, usual: &[&str]) -> Result<(Session, u64)> {
+    /// The session for the part of an ONNX file that computes the tensor `choose` names, and the bytes its weights take.
+    fn session(
+        &self,
+        file: &str,
+        choose: impl for<'a> Fn(&Graph<'a>) -> Result<Cow<'a, str>>,
+    ) -> Result<(Session, u64)> {
         let bytes = self.bundle.read(file, MAX_FILE)?;
         let open = || {
             let graph = Graph::parse(&bytes)?;
-            let output = choose(&graph, outputs, usual)?;
-            let part = graph.extract(output)?;
+            let part = graph.extract(&choose(&graph)?)?;
             let used = Graph::parse(&part)?;
             let mut external = Vec::new();
             for location in used.external_files() {
@@ -300,25 +306,29 @@ const TEXT_OUTPUTS: &[&str] = &[
     "last_hidden_state",
 ];
 
-/// The tensor to read the embedding from.
-fn choose<'a>(graph: &Graph<'a>, asked: &'a Outputs, usual: &[&str]) -> Result<&'a str> {
+/// The tensor to read the embedding from: the first of those `asked` for that the graph computes; where none is asked
+/// for, the only output, or the first of the `usual` ones. A graph with other outputs that is known to be a classifier
+/// is cut behind its last layer.
+fn choose<'a>(graph: &Graph<'a>, asked: &Outputs, usual: &[&str], classifier: bool) -> Result<Cow<'a, str>> {
     let declared = graph.outputs();
     let known = || declared.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-    if !asked.0.is_empty() {
-        let found = asked.0.iter().find(|name| graph.computes(name));
-        return found.map(String::as_str).ok_or_else(|| {
-            Error::invalid(format!(
-                "the graph computes no tensor \"{}\"; its outputs are {}",
-                asked.0.join("\", \""),
-                known()
-            ))
-        });
+    if let Some(found) = asked.0.iter().find(|name| graph.computes(name)) {
+        return Ok(Cow::Owned(found.clone()));
+    }
+    let scores = declared.iter().copied().find(|name| *name == "logits" || declared.len() == 1);
+    if let Some(scores) = scores.filter(|_| classifier) {
+        return Ok(Cow::Borrowed(graph.behind_classifier(scores).unwrap_or(scores)));
+    }
+    if !asked.is_empty() {
+        let message =
+            format!("the graph computes no tensor \"{}\"; its outputs are {}", asked.0.join("\", \""), known());
+        return Err(Error::invalid(message));
     }
     if let [only] = declared[..] {
-        return Ok(only);
+        return Ok(Cow::Borrowed(only));
     }
     let found = usual.iter().find_map(|usual| declared.iter().find(|name| *name == usual));
-    found.copied().ok_or_else(|| {
+    found.map(|name| Cow::Borrowed(*name)).ok_or_else(|| {
         Error::invalid(format!("the graph has {} outputs, {}; the manifest must name one", declared.len(), known()))
     })
 }

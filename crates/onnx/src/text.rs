@@ -33,11 +33,18 @@ enum Role {
     Positions,
 }
 
+/// An input of the network.
+struct Input {
+    role: Role,
+    name: String,
+    element: Element,
+}
+
 /// A loaded tokenizer and text network.
 pub(crate) struct TextEncoder {
     session: Session,
     tokenizer: Tokenizer,
-    inputs: Vec<(Role, String, Element)>,
+    inputs: Vec<Input>,
     batch: usize,
     /// The graph takes exactly this many texts at a time.
     fixed_batch: Option<usize>,
@@ -46,6 +53,7 @@ pub(crate) struct TextEncoder {
     pad_id: u32,
     pad_left: bool,
     max_tokens: usize,
+    lowercase: bool,
     pool: Pool,
     dims: usize,
 }
@@ -91,6 +99,7 @@ impl TextEncoder {
             pad_id,
             pad_left,
             max_tokens,
+            lowercase: spec.lowercase,
             pool,
             dims: 0,
         };
@@ -128,6 +137,9 @@ impl TextEncoder {
         if text.len() > MAX_TEXT {
             return Err(Error::limit(format!("the text has {} bytes, the limit is {MAX_TEXT}", text.len())));
         }
+        // Letter by letter, as tokenizers do it: the Greek final sigma is no exception.
+        let lower = self.lowercase.then(|| text.chars().flat_map(char::to_lowercase).collect::<String>());
+        let text = lower.as_deref().unwrap_or(text);
         let encoding = guarded(|| self.tokenizer.encode(text, true).map_err(|error| error.to_string()))
             .map_err(|reason| Error::new(ErrorKind::RunFailed, format!("the tokenizer failed: {reason}")))?;
         // A text without a token counts as one of padding, so that there is something to average.
@@ -179,24 +191,19 @@ impl TextEncoder {
         // Rows that a fixed batch has too many repeat the last text.
         let rows: Vec<&Vec<u32>> = (0..batch).filter_map(|row| texts.get(row).or(texts.last()).copied()).collect();
         let shape = vec![batch as i64, len as i64];
-        let columns: Vec<(String, Element, Vec<i64>)> = self
-            .inputs
-            .iter()
-            .map(|(role, name, element)| {
-                let values =
-                    rows.iter().flat_map(|tokens| (0..len).map(|at| self.value(*role, tokens, at, len))).collect();
-                (name.clone(), *element, values)
-            })
-            .collect();
-        let narrow: Vec<Vec<i32>> =
-            columns.iter().map(|(_, _, values)| values.iter().map(|&value| value as i32).collect()).collect();
-        let feeds: Vec<Feed<'_>> = columns
-            .iter()
-            .zip(&narrow)
-            .map(|((name, element, wide), narrow)| Feed {
-                name,
+        let mut wide: Vec<Vec<i64>> = Vec::new();
+        let mut narrow: Vec<Vec<i32>> = Vec::new();
+        for input in &self.inputs {
+            let values = || rows.iter().flat_map(|tokens| (0..len).map(|at| self.value(input.role, tokens, at, len)));
+            let is_narrow = input.element == Element::I32;
+            narrow.push(if is_narrow { values().map(|value| value as i32).collect() } else { Vec::new() });
+            wide.push(if is_narrow { Vec::new() } else { values().collect() });
+        }
+        let feeds: Vec<Feed<'_>> = (self.inputs.iter().zip(&wide).zip(&narrow))
+            .map(|((input, wide), narrow)| Feed {
+                name: &input.name,
                 shape: shape.clone(),
-                values: if *element == Element::I32 { Values::I32(narrow) } else { Values::I64(wide) },
+                values: if input.element == Element::I32 { Values::I32(narrow) } else { Values::I64(wide) },
             })
             .collect();
         Ok((self.session.run(&feeds)?, batch, len))
@@ -216,7 +223,7 @@ impl TextEncoder {
 }
 
 /// What each input of the network is fed with, and the sizes of the axes of the one that takes the tokens.
-fn inputs(session: &Session, spec: &TextSpec) -> Result<(Vec<(Role, String, Element)>, [i64; 2])> {
+fn inputs(session: &Session, spec: &TextSpec) -> Result<(Vec<Input>, [i64; 2])> {
     let names = &spec.inputs;
     let alone = session.inputs().len() == 1;
     let mut inputs = Vec::new();
@@ -245,7 +252,7 @@ fn inputs(session: &Session, spec: &TextSpec) -> Result<(Vec<(Role, String, Elem
         if role == Role::Ids {
             axes = Some([*batch, *tokens]);
         }
-        inputs.push((role, port.name.clone(), element));
+        inputs.push(Input { role, name: port.name.clone(), element });
     }
     let axes =
         axes.ok_or_else(|| Error::invalid(format!("the text network has no input \"{}\" for the tokens", names.ids)))?;

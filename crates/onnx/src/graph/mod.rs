@@ -8,6 +8,7 @@
 //! That serves two ends at once: any intermediate tensor can be the embedding ("cut the classifier off") without
 //! paying for the layers behind it, and a file that holds an image and a text network falls into its two halves.
 
+mod fields;
 mod wire;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 };
 
 use crate::error::{Error, Result, reserve};
+use fields::{ENTRY_VALUE, NAME, attribute, graph, model, node, sparse, tensor};
 use wire::{Field, Fields, damaged, put_header};
 
 /// Nodes a graph may have, nested ones included: ten times the largest published vision models.
@@ -25,47 +27,10 @@ const MAX_NAMES: usize = 1 << 21;
 /// How deep graphs may nest in the attributes of control-flow nodes.
 const MAX_DEPTH: usize = 16;
 
-// Field numbers of onnx.proto.
-mod model {
-    pub(super) const GRAPH: u64 = 7;
-}
-mod graph {
-    pub(super) const NODE: u64 = 1;
-    pub(super) const INITIALIZER: u64 = 5;
-    pub(super) const INPUT: u64 = 11;
-    pub(super) const OUTPUT: u64 = 12;
-    pub(super) const VALUE_INFO: u64 = 13;
-    pub(super) const QUANTIZATION: u64 = 14;
-    pub(super) const SPARSE_INITIALIZER: u64 = 15;
-}
-mod node {
-    pub(super) const INPUT: u64 = 1;
-    pub(super) const OUTPUT: u64 = 2;
-    pub(super) const ATTRIBUTE: u64 = 5;
-}
-mod attribute {
-    pub(super) const TENSOR: u64 = 5;
-    pub(super) const GRAPH: u64 = 6;
-    pub(super) const TENSORS: u64 = 10;
-    pub(super) const GRAPHS: u64 = 11;
-    pub(super) const SPARSE: u64 = 22;
-    pub(super) const SPARSES: u64 = 23;
-}
-mod tensor {
-    pub(super) const NAME: u64 = 8;
-    pub(super) const EXTERNAL: u64 = 13;
-}
-mod sparse {
-    pub(super) const VALUES: u64 = 1;
-    pub(super) const INDICES: u64 = 2;
-}
-/// `ValueInfoProto`, `TensorAnnotation` and `StringStringEntryProto` all begin with a name.
-const NAME: u64 = 1;
-const ENTRY_VALUE: u64 = 2;
-
-/// One node: the bytes of its field in the graph and the tensors it reads and writes.
+/// One node: the bytes of its field in the graph, its operator, and the tensors it reads and writes.
 struct Node<'a> {
     raw: &'a [u8],
+    operator: &'a str,
     /// Inputs of the node and whatever the graphs in its attributes may read from outside.
     reads: Vec<&'a str>,
     writes: Vec<&'a str>,
@@ -138,8 +103,8 @@ impl<'a> Graph<'a> {
             let message = field.value.bytes();
             match field.number {
                 graph::NODE => {
-                    let mut node = Node { raw, reads: Vec::new(), writes: Vec::new() };
-                    scan.node(message, &mut node.reads, &mut node.writes, 0)?;
+                    let mut node = Node { raw, operator: "", reads: Vec::new(), writes: Vec::new() };
+                    node.operator = scan.node(message, &mut node.reads, &mut node.writes, 0)?;
                     self.nodes.push(node);
                 }
                 graph::INITIALIZER => {
@@ -179,6 +144,46 @@ impl<'a> Graph<'a> {
     /// Whether some node writes a tensor called `name`.
     pub(crate) fn computes(&self, name: &str) -> bool {
         self.nodes.iter().any(|node| node.writes.contains(&name))
+    }
+
+    /// The tensor that the last linear layer before `output` reads: the features behind a classifier's scores. Nothing
+    /// where no linear layer ends the graph.
+    pub(crate) fn behind_classifier(&self, output: &str) -> Option<&'a str> {
+        let source = |name: &str| self.nodes.iter().find(|node| node.writes.contains(&name));
+        let mut node = source(output)?;
+        // From the scores back: probabilities, shapes, bias, and, in quantised models, the scale.
+        for _ in 0..8 {
+            let data = *node.reads.first()?;
+            let next = match node.operator {
+                "Gemm" | "MatMul" => {
+                    return node.reads.get(1).is_some_and(|name| self.is_constant(name, 4)).then_some(data);
+                }
+                "MatMulInteger" => {
+                    let quantized = source(data).filter(|node| node.operator == "DynamicQuantizeLinear")?;
+                    return quantized.reads.first().copied();
+                }
+                "Add" => *node.reads.iter().find(|name| !self.is_constant(name, 4))?,
+                "Softmax" | "LogSoftmax" | "Sigmoid" | "Identity" | "Cast" | "Reshape" | "Squeeze" | "Flatten"
+                | "Mul" => data,
+                _ => return None,
+            };
+            node = source(next)?;
+        }
+        None
+    }
+
+    /// Whether a tensor is a weight, or made of weights in at most `steps` steps.
+    fn is_constant(&self, name: &str, steps: usize) -> bool {
+        if self.weights.iter().any(|weight| weight.name == name) {
+            return true;
+        }
+        let source = self.nodes.iter().find(|node| node.writes.contains(&name));
+        source.is_some_and(|node| {
+            node.operator == "Constant"
+                || steps > 0
+                    && !node.reads.is_empty()
+                    && node.reads.iter().all(|name| name.is_empty() || self.is_constant(name, steps - 1))
+        })
     }
 
     /// The bytes of a model whose only output is the tensor `output`, and whose inputs are those it depends on.
@@ -264,7 +269,8 @@ impl<'a> Scan<'a> {
         reads: &mut Vec<&'a str>,
         writes: &mut Vec<&'a str>,
         depth: usize,
-    ) -> Result<()> {
+    ) -> Result<&'a str> {
+        let mut operator = "";
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             return Err(Error::limit(format!("the graph has more than {MAX_NODES} nodes")));
@@ -274,11 +280,12 @@ impl<'a> Scan<'a> {
             match field.number {
                 node::INPUT => self.name(field, reads)?,
                 node::OUTPUT => self.name(field, writes)?,
+                node::OPERATOR => operator = field.value.text()?,
                 node::ATTRIBUTE => self.attribute(field.value.bytes(), reads, depth)?,
                 _ => {}
             }
         }
-        Ok(())
+        Ok(operator)
     }
 
     fn name(&mut self, field: Field<'a>, list: &mut Vec<&'a str>) -> Result<()> {
@@ -315,7 +322,7 @@ impl<'a> Scan<'a> {
             match field.number {
                 graph::NODE => {
                     let mut writes = Vec::new();
-                    self.node(message, reads, &mut writes, depth)?;
+                    let _ = self.node(message, reads, &mut writes, depth)?;
                 }
                 graph::INITIALIZER => drop(self.tensor(message)?),
                 graph::SPARSE_INITIALIZER => drop(self.sparse(message)?),

@@ -9,12 +9,10 @@ use crate::error::{Error, Result};
 /// The payload of one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Value<'a> {
-    /// A variable-length integer (wire type 0).
-    Varint(u64),
     /// A string, a nested message or a packed list (wire type 2).
     Bytes(&'a [u8]),
-    /// A fixed 32-bit or 64-bit value (wire types 5 and 1), which no field read here has.
-    Fixed,
+    /// An integer or a fixed-size value (wire types 0, 1 and 5), which no field read here has.
+    Number,
 }
 
 impl<'a> Value<'a> {
@@ -26,11 +24,6 @@ impl<'a> Value<'a> {
     /// The payload as UTF-8 text.
     pub(super) fn text(self) -> Result<&'a str> {
         std::str::from_utf8(self.bytes()).map_err(|_| damaged("a name is not UTF-8"))
-    }
-
-    /// The payload of an integer field; 0 for the other wire types.
-    pub(super) fn integer(self) -> u64 {
-        if let Value::Varint(value) = self { value } else { 0 }
     }
 }
 
@@ -56,13 +49,13 @@ impl<'a> Fields<'a> {
         let start = self.rest;
         let key = self.varint()?;
         let value = match key & 7 {
-            0 => Value::Varint(self.varint()?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
+            0 => self.varint().map(|_| Value::Number)?,
+            1 => self.take(8).map(|_| Value::Number)?,
             2 => {
                 let len = self.varint()?;
                 Value::Bytes(self.take(usize::try_from(len).map_err(|_| damaged("a length is out of range"))?)?)
             }
-            5 => self.take(4).map(|_| Value::Fixed)?,
+            5 => self.take(4).map(|_| Value::Number)?,
             other => return Err(damaged(&format!("wire type {other} is unknown"))),
         };
         Ok(Field { number: key >> 3, value, raw: &start[..start.len() - self.rest.len()] })
@@ -142,7 +135,7 @@ mod tests {
         let fields: Vec<_> = Fields::of(&message).collect::<Result<_>>().expect("well-formed");
         assert_eq!(fields.iter().map(|f| f.number).collect::<Vec<_>>(), [7, 14, 300]);
         assert_eq!(fields[0].value.text().expect("text"), "abc");
-        assert_eq!(fields[1].value.integer(), u64::MAX);
+        assert_eq!(fields[1].value, Value::Number);
         assert_eq!(fields[2].value.bytes(), [9; 200]);
         assert_eq!(fields.iter().flat_map(|f| f.raw.to_vec()).collect::<Vec<_>>(), message);
     }

@@ -3,6 +3,7 @@
 //!
 //! Both end in one [`Spec`]. A `manifest.json` decides alone where there is one; every other file is then just data.
 
+mod hf;
 mod native;
 
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,10 @@ pub struct ImageSpec {
     /// Whether vectors are scaled to length 1.
     #[serde(default)]
     pub normalize: bool,
+    /// Where the network is a classifier, that is, computes none of `output` or names none: take what its last linear
+    /// layer reads.
+    #[serde(skip)]
+    pub(crate) behind_classifier: bool,
 }
 
 /// The text side of a model.
@@ -93,6 +98,9 @@ pub struct TextSpec {
     /// The token that pads; what the tokenizer's file says if not given, else 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pad_id: Option<u32>,
+    /// Whether texts are lower-cased before the tokenizer sees them.
+    #[serde(default)]
+    pub lowercase: bool,
     /// How the output becomes one vector; by the output's rank if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooling: Option<Pooling>,
@@ -192,7 +200,10 @@ pub(crate) fn read(files: &Files) -> Result<Spec> {
     if files.has(native::FILE)? {
         return native::read(files);
     }
-    Err(Error::invalid("it has neither a manifest.json nor the files of a Hugging Face export"))
+    if hf::is_export(files)? {
+        return hf::read(files);
+    }
+    Err(Error::invalid("it has neither a manifest.json nor the config.json of a Hugging Face export"))
 }
 
 /// Refuses what no model can be, whatever the specification was read from.

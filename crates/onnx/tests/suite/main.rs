@@ -4,6 +4,7 @@
 mod common;
 
 mod bundles;
+mod exports;
 mod hostile;
 mod images;
 mod squeezenet;
