@@ -238,21 +238,23 @@ def baselines(bundle: Bundle, data: Clothing):
 
 
 def latency(_, __):
-    """One picture at a time, one thread; decoding and resizing not included."""
+    """One picture at a time, one thread; decoding and resizing not included. The processor time is what counts on a busy machine."""
     alone = Bundle(threads=1)
     pixels = alone.pixels([np.random.default_rng(0).integers(0, 255, (alone.size, alone.size, 3), dtype=np.uint8)])
-    rows = []
+    rows, busy = [], []
     for _ in range(200):
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.thread_time()
         alone.image.run(None, {"pixel_values": pixels})
         rows.append(1000 * (time.perf_counter() - started))
+        busy.append(1000 * (time.thread_time() - used))
     texts = []
     for _ in range(200):
         started = time.perf_counter()
         alone.words(["red striped shirt"])
         texts.append(1000 * (time.perf_counter() - started))
     sizes = {path.name: path.stat().st_size for path in sorted(BUNDLE.iterdir())}
-    return {"picture ms, median": float(np.median(rows)), "picture ms, least": min(rows), "text ms, median": float(np.median(texts)),
+    return {"picture ms, median": float(np.median(rows)), "picture ms, least": min(rows),
+            "picture ms of processor time, median": float(np.median(busy)), "picture ms of processor time, least": min(busy), "text ms, median": float(np.median(texts)),
             "bytes": sizes, "bytes together": sum(sizes.values())}
 
 

@@ -15,7 +15,6 @@ import torch
 
 from . import config, imagenet, losses, metrics, mobilenet, shards, sources, text
 from .batches import Batches, Phrases, make_tokenizer
-from .model import PictureTower
 
 SHARES = dict(clothing=128, emoji=96, clipart=64, fashion=64)  # pictures of a step, two views each
 CLASSES = 64  # ImageNet classes in a step
