@@ -11,7 +11,7 @@ mod paged;
 use data::{Rng, Table, load, truth};
 use paged::Paged;
 use std::time::Instant;
-use vs_graph::{Arena, BLOCK, Beam, Inserter, Params, page_order};
+use vs_graph::{Arena, BLOCK, Beam, Inserter, Params, Reach, page_order};
 use vs_quantize::{Metric, Query, Scratch, Space};
 
 const K: usize = 10;
@@ -98,6 +98,10 @@ fn main() {
         arena = Some(built);
     }
     let arena = arena.expect("one was built");
+    let ids: Vec<u32> = arena.ids().collect();
+    if let Ok(reach) = Reach::traverse(&mut arena.handle(), ids.len()) {
+        println!("{} nodes cannot be reached", ids.iter().filter(|&&id| !reach.reached(id)).count());
+    }
     layouts(&arena, &asked, env("EF", 30));
     let (mut scratch, mut query, mut beam) = (Scratch::default(), Query::default(), Beam::default());
     let mut found = Vec::new();

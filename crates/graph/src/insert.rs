@@ -97,7 +97,10 @@ impl Inserter {
         for layer in (0..=top).rev() {
             self.beam.search_layer(storage, query, layer, &self.starts, params.ef_construction)?;
             self.beam.take(&mut self.candidates);
-            self.starts.clone_from(&self.candidates);
+            // Where all are dead the walk goes on from where it came from.
+            if !self.candidates.is_empty() {
+                self.starts.clone_from(&self.candidates);
+            }
             if own.is_none() {
                 for candidate in self.candidates.iter().filter(|c| c.key == query.own_key()) {
                     if storage.is_same(query, candidate.id)? {

@@ -135,7 +135,8 @@ pub trait StorageMut: Storage {
     fn probe(&mut self, id: NodeId, query: &mut Query) -> Result<bool, Self::Error>;
 
     /// Makes `entry` the place where searches start if there is none, or if the present one is on a lower layer or not
-    /// live, and says whether it did.
+    /// live, and says whether it did. A storage never frees the entry point's node without having put another in its
+    /// place: a node that finds nothing alive from there takes over.
     fn raise_entry(&mut self, entry: Entry) -> Result<bool, Self::Error>;
 }
 

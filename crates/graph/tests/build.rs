@@ -41,12 +41,12 @@ fn a_graph_of_clusters_finds_what_brute_force_finds() {
 #[test]
 fn every_node_can_be_reached_after_attaching() {
     let mut rng = Rng(8);
-    for (rows, m) in [(3000, 2), (3000, 4), (1500, 16), (1, 16), (2, 16)] {
+    for (rows, m, most) in [(3000, 2, 600), (3000, 4, 100), (1500, 16, 5), (1, 16, 0), (2, 16, 0)] {
         let params = Params { m, ef_construction: 2 * m };
         // Tight clusters and small lists are what leaves nodes without a link to them.
         let arena = built(&clustered(rows, 3 + rng.below(20), 5), Metric::L2, params);
         let lost = attach(&arena);
-        assert!(lost * 20 <= rows, "m {m}: {lost} of {rows} were unreachable");
+        assert!(lost <= most, "m {m}: {lost} of {rows} were unreachable");
         check_lists(&arena, &mut arena.handle(), &all);
     }
 }
