@@ -60,9 +60,9 @@ impl Cluster {
     /// # Errors
     /// Whatever keeps `initdb`, `pg_ctl` or `CREATE EXTENSION` from succeeding, with their output.
     pub fn start(bin: &Path) -> Result<Self> {
+        let account = Account::for_server()?;
         // Short on purpose: a socket's path has at most 107 bytes, which TMPDIR may not leave.
         let directory = tempfile::Builder::new().prefix("visual_search-demo-").tempdir_in("/tmp")?;
-        let account = Account::for_server()?;
         if let Some(Account { user, group }) = account {
             chown(directory.path(), Some(user), Some(group))?;
         }
@@ -115,7 +115,7 @@ impl Cluster {
         let (bin, directory) = (bin.display(), directory.display());
         let run_as = if account.is_some() { format!("runuser -u {SUPERUSER} -- ") } else { String::new() };
         format!(
-            "Connect with\n    psql -h {directory} -p {PORT} -U {SUPERUSER} {DATABASE}\nand end it with\n    \
+            "Connect with\n    {bin}/psql -h {directory} -p {PORT} -U {SUPERUSER} {DATABASE}\nand end it with\n    \
              (cd / && {run_as}{bin}/pg_ctl stop -D {directory}/data) && rm -r {directory}"
         )
     }

@@ -5,7 +5,9 @@ use postgres::error::DbError;
 
 /// The error in one line.
 pub fn reason(error: &anyhow::Error) -> String {
-    server(error).map_or_else(|| format!("{error:#}"), |server| server.message().to_owned())
+    let Some(server) = server(error) else { return format!("{error:#}") };
+    let parts: Vec<_> = [Some(server.message()), server.detail()].into_iter().flatten().collect();
+    parts.join(": ")
 }
 
 /// The error with everything that the server adds to its message.

@@ -1,5 +1,6 @@
 //! What the demo fills its table with.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,9 +25,24 @@ pub struct Picture {
 enum Content {
     Bytes(Vec<u8>),
     File(PathBuf),
+    /// Something in a folder that cannot even be looked at, such as a link to nowhere, and why.
+    Unreadable(PathBuf, String),
 }
 
 impl Picture {
+    /// A file of a folder, which says title and label by its place there, and what is wrong with it if
+    /// that is already known.
+    fn in_folder(folder: &Path, path: PathBuf, problem: Option<String>) -> Result<Self> {
+        let relative = path.strip_prefix(folder).context("a walk leads below its start")?;
+        let lossy = |part: Option<&OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+        let (title, label) = (lossy(path.file_stem()), lossy(relative.parent().map(Path::as_os_str)));
+        let content = match problem {
+            None => Content::File(path),
+            Some(problem) => Content::Unreadable(path, problem),
+        };
+        Ok(Self { title, label, content })
+    }
+
     /// The picture's bytes, as they are in its file.
     ///
     /// # Errors
@@ -39,6 +55,7 @@ impl Picture {
                 ensure!(size <= MAX_FILE_BYTES, "the file has {} MB", size >> 20);
                 Ok(fs::read(path)?)
             }
+            Content::Unreadable(_, reason) => bail!("{reason}"),
         }
     }
 
@@ -46,7 +63,7 @@ impl Picture {
     pub fn origin(&self) -> String {
         match &self.content {
             Content::Bytes(_) => self.title.clone(),
-            Content::File(path) => path.display().to_string(),
+            Content::File(path) | Content::Unreadable(path, _) => path.display().to_string(),
         }
     }
 }
@@ -90,12 +107,15 @@ impl Gallery {
         ensure!(folder.is_dir(), "{} is not a folder", folder.display());
         let mut pictures = Vec::new();
         for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter().filter_entry(visible) {
-            match entry {
-                Ok(entry) if entry.file_type().is_file() => pictures.push(from_file(folder, entry.into_path())?),
-                Ok(_) => {}
-                // A folder that cannot be entered, or links that lead in a circle.
-                Err(error) => eprintln!("demo: skipped: {error}"),
-            }
+            let (path, problem) = match entry {
+                Ok(entry) if entry.file_type().is_file() => (entry.into_path(), None),
+                Ok(_) => continue,
+                Err(error) => {
+                    let problem = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+                    (error.path().unwrap_or(folder).to_owned(), Some(problem))
+                }
+            };
+            pictures.push(Picture::in_folder(folder, path, problem)?);
         }
         if pictures.is_empty() {
             bail!("there is no file in {}", folder.display());
@@ -111,14 +131,6 @@ impl Gallery {
 
 fn visible(entry: &DirEntry) -> bool {
     entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
-}
-
-fn from_file(folder: &Path, path: PathBuf) -> Result<Picture> {
-    let relative = path.strip_prefix(folder).context("a walk leads below its start")?;
-    let lossy = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-    let title = lossy(path.file_stem());
-    let label = lossy(relative.parent().map(Path::as_os_str));
-    Ok(Picture { title, label, content: Content::File(path) })
 }
 
 /// `train/t-shirt` → `t-shirt`.
@@ -167,6 +179,17 @@ mod tests {
         fs::remove_file(folder.path().join("a.png")).unwrap();
         assert!(gallery.pictures[0].bytes().is_err());
         assert!(gallery.pictures[0].origin().ends_with("a.png"));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_kept_for_the_report() {
+        let folder = folder(&["a.png"]);
+        std::os::unix::fs::symlink("/nonexistent/x", folder.path().join("b.png")).unwrap();
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("circle")).unwrap();
+        let gallery = Gallery::from_folder(folder.path()).unwrap();
+        let found: Vec<_> =
+            gallery.pictures.iter().map(|picture| (picture.title.as_str(), picture.bytes().is_ok())).collect();
+        assert_eq!(found, [("a", true), ("b", false), ("circle", false)]);
     }
 
     #[test]
