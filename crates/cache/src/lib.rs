@@ -91,6 +91,7 @@ impl Cache {
         match self.earlier.get(&key).cloned() {
             Some(vector) => {
                 self.remember_whole(maker, input, &vector);
+                self.evict();
                 Lookup::Hit(vector)
             }
             None => Lookup::Miss(key),
