@@ -93,8 +93,8 @@ impl Gallery {
         Ok(Self {
             description: format!("{} emoji of the system's font", pictures.len()),
             pictures,
-            suggestions: vec!["red apple", "tiger face", "sailboat", "flag: Norway"],
-            words: ["a red heart", "a wild cat", "a musical instrument"].map(String::from).into(),
+            suggestions: vec!["red apple", "automobile", "full moon", "flag: Norway"],
+            words: ["a blue heart", "a red car", "fruit"].map(String::from).into(),
         })
     }
 
