@@ -5,9 +5,9 @@
 //! destructor on the way runs. Message style follows the manual's "Error Message Style Guide": the primary message is
 //! lower case without a full stop, DETAIL and HINT are sentences.
 
-use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::PgLogLevel;
+use pgrx::{PgSqlErrorCode, pg_sys};
 
 /// An error to be raised to the client.
 pub struct SqlError {
@@ -52,16 +52,30 @@ impl SqlError {
     /// Raises the error; control returns to PostgreSQL.
     #[track_caller]
     pub fn raise(self) -> ! {
-        let mut report = ErrorReport::new(self.code, self.message, "");
+        let mut report = ErrorReport::new(self.code, in_server_encoding(self.message), "");
         if let Some(detail) = self.detail {
-            report = report.set_detail(detail);
+            report = report.set_detail(in_server_encoding(detail));
         }
         if let Some(hint) = self.hint {
-            report = report.set_hint(hint);
+            report = report.set_hint(in_server_encoding(hint));
         }
         report.report(PgLogLevel::ERROR);
         unreachable!("reporting at level ERROR does not return")
     }
+}
+
+/// A text as PostgreSQL wants it in a message: in the encoding of the database.
+///
+/// Where that is not UTF-8, what is not ASCII becomes question marks. A conversion could fail, and would then raise an
+/// error of its own in place of this one. For the same reason the words of our own messages are ASCII: a client's
+/// encoding need not have any other character.
+fn in_server_encoding(text: String) -> String {
+    // SAFETY: returns a number that is set once, when the process connects to its database.
+    let utf8 = unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as i32;
+    if utf8 || text.is_ascii() {
+        return text;
+    }
+    text.chars().map(|character| if character.is_ascii() { character } else { '?' }).collect()
 }
 
 /// Unwraps a result at the SQL boundary.

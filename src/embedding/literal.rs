@@ -219,7 +219,7 @@ impl Cursor<'_> {
 /// At most 40 characters of user input for a message.
 fn clip(text: &str) -> String {
     match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", &text[..end]),
+        Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_owned(),
     }
 }

@@ -44,7 +44,7 @@ struct Call {
 
 fn protocol(message: &str) -> SqlError {
     SqlError::new(PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED, format!("embed_on_write: {message}")).hint(
-        "Use CREATE TRIGGER … BEFORE INSERT OR UPDATE ON … FOR EACH ROW EXECUTE FUNCTION \
+        "Use CREATE TRIGGER ... BEFORE INSERT OR UPDATE ON ... FOR EACH ROW EXECUTE FUNCTION \
          embed_on_write('photo_column', 'embedding_column').",
     )
 }
