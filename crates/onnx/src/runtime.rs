@@ -130,7 +130,7 @@ pub(crate) fn ort_message(error: &dyn std::fmt::Display) -> String {
     if line.len() > 600 {
         let cut = (0..=600).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
         line.truncate(cut);
-        line.push('…');
+        line.push_str("...");
     }
     line
 }
