@@ -227,6 +227,11 @@ impl Cluster {
     /// Makes an empty database.
     pub fn empty_database(&self, name: &str) -> Database<'_> {
         self.connect("postgres").batch_execute(&format!("CREATE DATABASE {name}")).expect("a database can be made");
+        self.existing_database(name)
+    }
+
+    /// A database that has been made otherwise.
+    pub fn existing_database(&self, name: &str) -> Database<'_> {
         Database::new(self, name)
     }
 
