@@ -37,7 +37,6 @@ impl Format {
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Self::Gif),
             [b'B', b'M', ..] => Ok(Self::Bmp),
             [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => Ok(Self::Tiff),
-            [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..] => Ok(Self::Tiff),
             _ => Err(Error::unsupported(foreign_name(bytes))),
         }
     }
@@ -84,6 +83,7 @@ fn foreign_name(bytes: &[u8]) -> &'static str {
         [0xFF, 0x0A, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', ..] => "JPEG XL",
         [0, 0, 0, 12, b'j', b'P', b' ', b' ', ..] | [0xFF, 0x4F, 0xFF, 0x51, ..] => "JPEG 2000",
         [0x76, 0x2F, 0x31, 0x01, ..] => "OpenEXR",
+        [b'I', b'I', 43, 0, ..] | [b'M', b'M', 0, 43, ..] => "BigTIFF",
         [0, 0, 1, 0, ..] => "ICO",
         [b'8', b'B', b'P', b'S', ..] => "Photoshop PSD",
         [b'%', b'P', b'D', b'F', ..] => "PDF",

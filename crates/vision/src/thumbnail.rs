@@ -7,7 +7,7 @@ use crate::decode::decode_raster;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::picture::Raster;
-use crate::resize::{Filter, resize};
+use crate::resize::{Filter, resize_rgb, resize_rgba};
 
 /// File format of a thumbnail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,7 +54,12 @@ pub(crate) fn fit(raster: Raster, max_side: u32) -> Result<Raster> {
         (exact.round() as u32).max(1)
     };
     let to = (scaled(raster.width), scaled(raster.height));
-    let data = resize(&raster.data, raster.channels(), (raster.width, raster.height), to, Filter::Lanczos)?;
+    let from = (raster.width, raster.height);
+    let data = if raster.alpha {
+        resize_rgba(&raster.data, from, to)?
+    } else {
+        resize_rgb(&raster.data, from, to, Filter::Lanczos)?
+    };
     Ok(Raster { width: to.0, height: to.1, alpha: raster.alpha, data })
 }
 

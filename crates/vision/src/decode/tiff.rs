@@ -1,7 +1,7 @@
 //! TIFF, by the `tiff` crate: the first directory, integer samples of 1 to 16 bits.
 //!
-//! Grey, RGB, RGBA and CMYK, in strips or tiles, chunky or planar, uncompressed or compressed by PackBits, LZW, Deflate
-//! or JPEG. Palettes, floating point, fax compression and scientific layouts are refused by name.
+//! Grey, RGB, RGBA and CMYK, in strips or tiles, chunky or planar, uncompressed or compressed by PackBits, LZW or
+//! Deflate. Palettes, floating point, JPEG and fax compression and scientific layouts are refused by name.
 
 use std::io::Cursor;
 
@@ -19,7 +19,46 @@ use crate::picture::Raster;
 const ASSOCIATED_ALPHA: u16 = 1;
 
 fn open(bytes: &[u8]) -> Result<Decoder<Cursor<&[u8]>>> {
+    check_directory(bytes)?;
     Decoder::new(Cursor::new(bytes)).map_err(explain)
+}
+
+/// Refuses a first directory with a value that is longer than the whole file.
+///
+/// The decoder reserves memory for as many values as an entry states before it looks for them.
+fn check_directory(bytes: &[u8]) -> Result<()> {
+    let big_endian = bytes.starts_with(b"MM");
+    let short = |at: usize| {
+        let pair = *bytes.get(at..)?.first_chunk::<2>()?;
+        Some(if big_endian { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) })
+    };
+    let long = |at: usize| {
+        let four = *bytes.get(at..)?.first_chunk::<4>()?;
+        Some(if big_endian { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) })
+    };
+    let fits = || {
+        let start = long(4)? as usize;
+        let entries = usize::from(short(start)?);
+        for entry in (0..entries).map(|entry| start + 2 + 12 * entry) {
+            let size = type_size(short(entry + 2)?) * u64::from(long(entry + 4)?);
+            if size > bytes.len() as u64 {
+                return None;
+            }
+        }
+        Some(())
+    };
+    fits().ok_or_else(|| Error::corrupt("the TIFF's directory does not fit into the file"))
+}
+
+/// Bytes of one value of a field type, TIFF 6.0 section 2; 0 if there is no such type.
+fn type_size(field_type: u16) -> u64 {
+    match field_type {
+        1 | 2 | 6 | 7 => 1,
+        3 | 8 => 2,
+        4 | 9 | 11 | 13 => 4,
+        5 | 10 | 12 => 8,
+        _ => 0,
+    }
 }
 
 pub(super) fn header(bytes: &[u8]) -> Result<Header> {

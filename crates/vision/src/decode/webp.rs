@@ -19,6 +19,16 @@ const RIFF_HEADER: usize = 12;
 /// Bytes of an animation frame's own header before its chunks.
 const FRAME_HEADER: usize = 16;
 
+/// A file shorter than its RIFF header states was cut. One byte of grace: the padding of the last chunk is often forgotten.
+fn check_length(bytes: &[u8]) -> Result<()> {
+    let stated =
+        bytes.get(4..).and_then(|rest| rest.first_chunk::<4>()).map_or(0, |length| u32::from_le_bytes(*length));
+    if (bytes.len() as u64) + 1 < u64::from(stated) + 8 {
+        return Err(Error::corrupt(format!("the WebP states {stated} bytes and ends before them")));
+    }
+    Ok(())
+}
+
 fn open(bytes: &[u8]) -> Result<WebPDecoder<Cursor<&[u8]>>> {
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(explain)?;
     // Bounds metadata chunks, whose stated length may be up to 4 GB.
@@ -27,11 +37,11 @@ fn open(bytes: &[u8]) -> Result<WebPDecoder<Cursor<&[u8]>>> {
 }
 
 pub(super) fn header(bytes: &[u8], limits: &Limits) -> Result<Header> {
+    check_length(bytes)?;
     check_bitstreams(bytes.get(RIFF_HEADER..).unwrap_or_default(), Level::File, limits)?;
     let mut decoder = open(bytes)?;
     let (width, height) = decoder.dimensions();
-    // A damaged metadata chunk does not spoil the picture.
-    let exif = decoder.exif_metadata().ok().flatten();
+    let exif = decoder.exif_metadata().map_err(explain)?;
     let orientation = exif.map_or(Orientation::NoTransforms, |block| exif::orientation(&block));
     Ok(Header { width, height, orientation, has_alpha: decoder.has_alpha() })
 }

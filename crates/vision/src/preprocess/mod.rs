@@ -19,7 +19,7 @@ pub use spec::{ChannelOrder, Crop, CropAlign, Layout, PadAlign, Preprocess, Resi
 
 use crate::error::{Error, Result};
 use crate::picture::Rgb;
-use crate::resize::resize;
+use crate::resize::resize_rgb;
 use geometry::Plan;
 
 /// An element type of tensors: `f32`, [`half::f16`] or `u8`.
@@ -76,7 +76,7 @@ pub fn preprocess_into<T: Element>(picture: &Rgb, spec: &Preprocess, out: &mut [
         Cow::Borrowed(picture.data())
     } else {
         let size = (picture.width(), picture.height());
-        Cow::Owned(resize(picture.data(), 3, size, plan.resized, spec.filter)?)
+        Cow::Owned(resize_rgb(picture.data(), size, plan.resized, spec.filter)?)
     };
     write_tensor(&resized, &plan, spec, out);
     Ok(())
