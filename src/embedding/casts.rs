@@ -76,9 +76,7 @@ fn to_f64(datum: pg_sys::Datum, element_type: pg_sys::Oid) -> SqlResult<f64> {
             pg_sys::FLOAT4OID => f32::from_datum(datum, false).map(f64::from),
             pg_sys::FLOAT8OID => f64::from_datum(datum, false),
             pg_sys::INT4OID => i32::from_datum(datum, false).map(f64::from),
-            pg_sys::NUMERICOID => {
-                pgrx::direct_function_call::<f64>(pg_sys::numeric_float8_no_overflow, &[Some(datum)])
-            }
+            pg_sys::NUMERICOID => pgrx::direct_function_call::<f64>(pg_sys::numeric_float8_no_overflow, &[Some(datum)]),
             _ => None,
         }
     };

@@ -68,12 +68,12 @@ impl<'a> Embedding<'a> {
         // SAFETY: the caller passes a valid varlena; pg_detoast_datum returns it or a palloc'd copy with a 4-byte
         // length word, whose alignment is that of palloc (8) or of the type (4).
         let (value, size) = unsafe {
-            let value =
-                if pgrx::varatt_is_4b_u(original) { original } else { pg_sys::pg_detoast_datum(original) };
+            let value = if pgrx::varatt_is_4b_u(original) { original } else { pg_sys::pg_detoast_datum(original) };
             (value, pgrx::varsize_4b(value))
         };
-        let header = NonNull::new(value.cast::<Header>())
-            .ok_or_else(|| SqlError::new(PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, "image_embedding is a null pointer"))?;
+        let header = NonNull::new(value.cast::<Header>()).ok_or_else(|| {
+            SqlError::new(PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, "image_embedding is a null pointer")
+        })?;
         let embedding = Self { header, copied: value != original, _source: PhantomData };
         // SAFETY: the first `size` bytes are readable, and the header is read only where it lies within them.
         let sound = size >= ELEMENTS_OFFSET
@@ -243,6 +243,5 @@ unsafe impl SqlTranslatable for EmbeddingBuf {
     const TYPE_IDENT: &'static str = "visual_search::embedding::EmbeddingBuf";
     const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
     const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Err(ArgumentError::Datum);
-    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
-        Ok(ReturnsRef::One(SqlMappingRef::literal("image_embedding")));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> = Ok(ReturnsRef::One(SqlMappingRef::literal("image_embedding")));
 }

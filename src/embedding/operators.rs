@@ -124,9 +124,7 @@ fn image_embedding_mul(a: Embedding<'_>, b: Embedding<'_>) -> EmbeddingBuf {
 #[pg_extern(sql = false)]
 fn image_embedding_scale(a: Embedding<'_>, factor: f64) -> EmbeddingBuf {
     let mut result = EmbeddingBuf::zeros(a.dims(), a.tag()).or_raise();
-    vs_distance::scale(a.elements(), factor, result.elements_mut())
-        .map_err(super::io::element_out_of_range)
-        .or_raise();
+    vs_distance::scale(a.elements(), factor, result.elements_mut()).map_err(super::io::element_out_of_range).or_raise();
     result
 }
 

@@ -362,7 +362,8 @@ fn runtime() -> SqlResult<&'static Runtime> {
     // SAFETY: pkglib_path is a NUL-terminated array that is set in every process.
     let installed = unsafe { CStr::from_ptr((&raw const pg_sys::pkglib_path).cast()) };
     let installed = Path::new(&*installed.to_string_lossy()).join("visual_search/libonnxruntime.so");
-    let system = ["/usr/local/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
+    let system =
+        ["/usr/local/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
     let found = system.iter().map(|folder| Path::new(folder).join("libonnxruntime.so")).find(|path| path.exists());
     match (installed.exists(), found) {
         (false, Some(found)) => Runtime::init(&found),
