@@ -17,6 +17,7 @@ pub mod error;
 pub mod inference;
 pub mod pictures;
 pub mod returned;
+pub mod server_text;
 pub mod settings;
 
 pgrx::pg_module_magic!(name, version);

@@ -4,6 +4,7 @@
 
 use crate::error::{OrRaise, SqlError, SqlResult};
 use crate::returned::{Returned, column, record};
+use crate::server_text::ServerText;
 use crate::settings;
 use pgrx::PgSqlErrorCode;
 use pgrx::prelude::*;
@@ -29,10 +30,8 @@ pub fn picture_error(error: vs_vision::Error) -> SqlError {
                 .detail(format!("Its header says {width} x {height}; the limit is {limit} pixels."))
                 .hint("A superuser can raise visual_search.max_image_pixels.")
         }
-        Error::Unsupported(what) => {
-            SqlError::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, "cannot read picture")
-                .detail(sentence(&format!("{what} is not supported")))
-        }
+        Error::Unsupported(what) => SqlError::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, "cannot read picture")
+            .detail(sentence(&format!("{what} is not supported"))),
         Error::Corrupt(reason) => {
             SqlError::new(PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION, "picture is damaged")
                 .detail(sentence(&reason))
@@ -53,7 +52,10 @@ fn sentence(text: &str) -> String {
 /// A size given in SQL, which has no unsigned type.
 fn positive(value: i32, name: &str) -> SqlResult<u32> {
     u32::try_from(value).ok().filter(|&value| value > 0).ok_or_else(|| {
-        SqlError::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, format!("{name} must be at least 1, not {value}"))
+        SqlError::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("{name} must be at least 1, not {value}"),
+        )
     })
 }
 
@@ -77,7 +79,8 @@ fn image_info(image: &[u8], fcinfo: pg_sys::FunctionCallInfo) -> Returned {
 }
 
 #[pg_extern(sql = false)]
-fn image_thumbnail(image: &[u8], max_side: i32, format: &str) -> Vec<u8> {
+fn image_thumbnail(image: &[u8], max_side: i32, format: ServerText<'_>) -> Vec<u8> {
+    let format = format.to_utf8().or_raise();
     let format = match format.to_ascii_lowercase().as_str() {
         "jpeg" | "jpg" => ThumbFormat::Jpeg,
         "png" => ThumbFormat::Png,
@@ -102,11 +105,14 @@ fn image_data_uri(image: &[u8]) -> String {
 fn image_contact_sheet(
     images: Option<Array<'_, &[u8]>>,
     columns: Option<i32>,
-    captions: Option<Array<'_, &str>>,
+    captions: Option<Array<'_, &[u8]>>,
 ) -> Option<Vec<u8>> {
     let images = images?;
     let images: Vec<Option<&[u8]>> = images.iter().collect();
-    let captions: Vec<Option<&str>> = captions.as_ref().map(|captions| captions.iter().collect()).unwrap_or_default();
+    let captions = captions.iter().flat_map(|captions| captions.iter());
+    let captions: SqlResult<Vec<Option<&str>>> =
+        captions.map(|caption| caption.map(|caption| ServerText(caption).to_utf8()).transpose()).collect();
+    let captions = captions.or_raise();
     let columns = positive(columns?, "columns").or_raise();
     Some(vs_vision::contact_sheet(&images, columns, &captions, &limits()).map_err(picture_error).or_raise())
 }

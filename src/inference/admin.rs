@@ -4,6 +4,7 @@ use super::session::{self, model_dir, model_error};
 use crate::embedding::literal::tag_text;
 use crate::error::{OrRaise, SqlResult};
 use crate::returned::{Returned, column, record};
+use crate::server_text::ServerText;
 use crate::settings;
 use pgrx::prelude::*;
 use pgrx::{JsonB, name};
@@ -82,23 +83,16 @@ fn list_models() -> TableIterator<
     ),
 > {
     TableIterator::new(model_rows().or_raise().into_iter().map(|row| {
-        (
-            row.name,
-            row.sides,
-            row.dims,
-            row.tag,
-            row.source,
-            row.loaded,
-            row.is_default,
-            row.memory_bytes,
-            row.problem,
-        )
+        (row.name, row.sides, row.dims, row.tag, row.source, row.loaded, row.is_default, row.memory_bytes, row.problem)
     }))
 }
 
 #[pg_extern(sql = false)]
-fn describe_model(name: &str) -> JsonB {
-    let describe = || session::with(|session| session.model(name))?.describe().map_err(model_error);
+fn describe_model(name: ServerText<'_>) -> JsonB {
+    let describe = || {
+        let name = name.to_utf8()?;
+        session::with(|session| session.model(name))?.describe().map_err(model_error)
+    };
     let mut description = describe().or_raise();
     // Where folders lie on the server is a superuser's business.
     if description["source"] != BUILT_IN {
@@ -108,8 +102,9 @@ fn describe_model(name: &str) -> JsonB {
 }
 
 #[pg_extern(sql = false)]
-fn check_model(name: &str) -> JsonB {
+fn check_model(name: ServerText<'_>) -> JsonB {
     let check = || {
+        let name = name.to_utf8()?;
         let model = session::with(|session| session.model(name))?;
         let trial = model.trial().map_err(model_error)?;
         let memory = model.memory();

@@ -8,6 +8,7 @@ use super::session::{self, Embedded};
 use crate::embedding::EmbeddingBuf;
 use crate::error::{OrRaise, SqlError, SqlResult};
 use crate::returned::Returned;
+use crate::server_text::ServerText;
 use crate::settings;
 use pgrx::PgSqlErrorCode;
 use pgrx::prelude::*;
@@ -15,8 +16,9 @@ use pgrx::prelude::*;
 impl Embedded {
     /// As a value of type `image_embedding`.
     pub fn into_value(self) -> SqlResult<EmbeddingBuf> {
-        EmbeddingBuf::from_f32(&self.vector, self.tag)
-            .map_err(|error| error.hint("The model's output does not fit half precision; let its manifest normalize it."))
+        EmbeddingBuf::from_f32(&self.vector, self.tag).map_err(|error| {
+            error.hint("The model's output does not fit half precision; let its manifest normalize it.")
+        })
     }
 }
 
@@ -32,8 +34,8 @@ fn embed_image_default(image: &[u8]) -> EmbeddingBuf {
 }
 
 #[pg_extern(sql = false)]
-fn embed_image(image: &[u8], model: &str) -> EmbeddingBuf {
-    embed(image, model).or_raise()
+fn embed_image(image: &[u8], model: ServerText<'_>) -> EmbeddingBuf {
+    model.to_utf8().and_then(|model| embed(image, model)).or_raise()
 }
 
 #[pg_extern(sql = false)]
@@ -42,8 +44,8 @@ fn embed_images_default(images: Array<'_, &[u8]>, fcinfo: pg_sys::FunctionCallIn
 }
 
 #[pg_extern(sql = false)]
-fn embed_images(images: Array<'_, &[u8]>, model: &str, fcinfo: pg_sys::FunctionCallInfo) -> Returned {
-    embed_many(&images, model, fcinfo).or_raise()
+fn embed_images(images: Array<'_, &[u8]>, model: ServerText<'_>, fcinfo: pg_sys::FunctionCallInfo) -> Returned {
+    model.to_utf8().and_then(|model| embed_many(&images, model, fcinfo)).or_raise()
 }
 
 fn embed_many(images: &Array<'_, &[u8]>, model: &str, fcinfo: pg_sys::FunctionCallInfo) -> SqlResult<Returned> {
@@ -58,9 +60,8 @@ fn embed_many(images: &Array<'_, &[u8]>, model: &str, fcinfo: pg_sys::FunctionCa
             None => pg_sys::Datum::null(),
         });
     }
-    let count = i32::try_from(values.len()).map_err(|_| {
-        SqlError::new(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "too many pictures in one call")
-    })?;
+    let count = i32::try_from(values.len())
+        .map_err(|_| SqlError::new(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "too many pictures in one call"))?;
     // SAFETY: the function is declared to return image_embedding[], so the element type of its result is that of the
     // values: variable length, by reference, aligned to 4 bytes. Both vectors have `count` elements.
     unsafe {
@@ -91,63 +92,12 @@ fn embed_text_default(query: ServerText<'_>) -> EmbeddingBuf {
 }
 
 #[pg_extern(sql = false)]
-fn embed_text(query: ServerText<'_>, model: &str) -> EmbeddingBuf {
-    embed_words(query, model).or_raise()
+fn embed_text(query: ServerText<'_>, model: ServerText<'_>) -> EmbeddingBuf {
+    model.to_utf8().and_then(|model| embed_words(query, model)).or_raise()
 }
 
 fn embed_words(query: ServerText<'_>, model: &str) -> SqlResult<EmbeddingBuf> {
     pgrx::check_for_interrupts!();
     let query = query.to_utf8()?;
     session::with(|session| session.embed_text(model, query))?.into_value()
-}
-
-/// An argument of type `text`, in the server's encoding.
-struct ServerText<'a>(&'a [u8]);
-
-impl<'a> ServerText<'a> {
-    /// The text in UTF-8, which tokenizers expect.
-    fn to_utf8(&self) -> SqlResult<&'a str> {
-        let invalid = |_| SqlError::new(PgSqlErrorCode::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\"");
-        let length = i32::try_from(self.0.len()).map_err(|_| crate::error::out_of_memory("converting a text"))?;
-        // SAFETY: reads `length` bytes; returns either the same pointer, with the same length, or a palloc'd C string,
-        // or raises. Both live as long as the call.
-        let bytes = unsafe {
-            let source = self.0.as_ptr().cast::<std::ffi::c_char>();
-            let converted = pg_sys::pg_server_to_any(source, length, pg_sys::pg_enc::PG_UTF8 as i32);
-            if converted.cast_const() == source { self.0 } else { std::ffi::CStr::from_ptr(converted).to_bytes() }
-        };
-        std::str::from_utf8(bytes).map_err(invalid)
-    }
-}
-
-mod glue {
-    use super::ServerText;
-    use pgrx::callconv::{Arg, ArgAbi};
-    use pgrx::pg_sys;
-    use pgrx::pgrx_sql_entity_graph::metadata::{
-        ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
-    };
-
-    impl pgrx::FromDatum for ServerText<'_> {
-        unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, typoid: pg_sys::Oid) -> Option<Self> {
-            // SAFETY: text and bytea have the same layout.
-            unsafe { <&[u8]>::from_polymorphic_datum(datum, is_null, typoid) }.map(ServerText)
-        }
-    }
-
-    // SAFETY: the SQL declares the argument as text, and the functions as STRICT.
-    unsafe impl<'fcx> ArgAbi<'fcx> for ServerText<'fcx> {
-        unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-            // SAFETY: as for the trait.
-            unsafe { arg.unbox_arg_using_from_datum() }.expect("embed_text is STRICT")
-        }
-    }
-
-    // SAFETY: only used as an argument declared by hand in sql/inference.sql.
-    unsafe impl SqlTranslatable for ServerText<'_> {
-        const TYPE_IDENT: &'static str = "visual_search::inference::functions::ServerText";
-        const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
-        const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal("text"));
-        const RETURN_SQL: Result<ReturnsRef, ReturnsError> = Err(ReturnsError::Datum);
-    }
 }

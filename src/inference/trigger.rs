@@ -11,7 +11,7 @@ use crate::returned::Returned;
 use crate::settings;
 use pgrx::PgSqlErrorCode;
 use pgrx::prelude::*;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 #[pg_extern(sql = false)]
 fn embed_on_write(fcinfo: pg_sys::FunctionCallInfo) -> Returned {
@@ -81,7 +81,7 @@ impl Call {
             if count != 2 && count != 3 {
                 return Err(protocol(&format!("expected 2 or 3 arguments, not {count}")));
             }
-            let argument = |i: usize| CStr::from_ptr(*(*trigger).tgargs.add(i)).to_string_lossy().into_owned();
+            let argument = |i: usize| CStr::from_ptr(*(*trigger).tgargs.add(i));
             let descriptor = (*(*data).tg_relation).rd_att;
             let photo = column(descriptor, argument(0))?;
             if pg_sys::getBaseType(photo.type_oid) != pg_sys::BYTEAOID {
@@ -99,7 +99,7 @@ impl Call {
                 )
                 .hint("A generated column computes itself; drop the trigger or the generation expression."));
             }
-            let model = if count == 3 { argument(2) } else { settings::default_model() };
+            let model = if count == 3 { argument(2).to_string_lossy().into_owned() } else { settings::default_model() };
             Ok(Self { descriptor, old, new, photo, embedding, model })
         }
     }
@@ -173,18 +173,16 @@ fn same_bytes(a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
 ///
 /// # Safety
 /// The descriptor must be that of an open relation.
-unsafe fn column(descriptor: pg_sys::TupleDesc, name: String) -> SqlResult<Column> {
-    let missing = |name: &str| {
-        SqlError::new(
+unsafe fn column(descriptor: pg_sys::TupleDesc, name: &CStr) -> SqlResult<Column> {
+    // SAFETY: the name is a C string; the descriptor is the caller's.
+    let number = unsafe { pg_sys::SPI_fnumber(descriptor, name.as_ptr()) };
+    // For messages alone: it is in the encoding of the database.
+    let name = name.to_string_lossy().into_owned();
+    if number <= 0 {
+        return Err(SqlError::new(
             PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
             format!("embed_on_write: column \"{name}\" does not exist"),
-        )
-    };
-    let Ok(c_name) = CString::new(name.clone()) else { return Err(missing(&name)) };
-    // SAFETY: the name is a C string; the descriptor is the caller's.
-    let number = unsafe { pg_sys::SPI_fnumber(descriptor, c_name.as_ptr()) };
-    if number <= 0 {
-        return Err(missing(&name));
+        ));
     }
     // SAFETY: 1 <= number <= natts, and attrs has natts elements.
     let (type_oid, typmod) = unsafe {
