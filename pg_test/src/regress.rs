@@ -14,6 +14,9 @@ use crate::Database;
 /// # Panics
 /// With a unified diff, if the output is not the expected one. The output goes to `results`.
 pub fn run(name: &str, database: &Database<'_>, results: &Path) {
+    // Scripts share the server's folder of models, and write to it: one at a time.
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let script = tests.join("sql").join(name).with_extension("sql");
