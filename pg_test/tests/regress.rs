@@ -4,6 +4,14 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use pg_test::{Database, models, regress, shared_cluster};
 
+/// Installs the model that the scripts use, once: a script must not find its files half written by another's test.
+fn install_colours() {
+    static INSTALLED: std::sync::Once = std::sync::Once::new();
+    INSTALLED.call_once(|| {
+        shared_cluster().install_model("colours", &models::colours(1.0));
+    });
+}
+
 /// One test for each script, so that they run and fail one by one.
 macro_rules! scripts {
     ($($name:ident)*) => {
@@ -11,7 +19,7 @@ macro_rules! scripts {
         $(
             #[test]
             fn $name() {
-                shared_cluster().install_model("colours", &models::colours(1.0));
+                install_colours();
                 let database = Database::shared(concat!("regress_", stringify!($name)));
                 let _watch = database.watch();
                 regress::run(stringify!($name), &database, Path::new(env!("CARGO_TARGET_TMPDIR")));
