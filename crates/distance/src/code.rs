@@ -91,17 +91,18 @@ impl CodeKernels {
     }
 }
 
-/// Asks the processor to bring `code` into its caches; a hint without any other effect.
+/// Asks the processor to bring `values` into its caches; a hint without any other effect.
 #[inline(always)]
-pub fn prefetch(code: &[i8]) {
+pub fn prefetch<T>(values: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    for line in code.chunks(64) {
-        // SAFETY: a prefetch neither reads nor writes as far as the program can tell and never faults; SSE is part of
-        // every x86-64 processor.
-        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast()) };
+    for offset in (0..size_of_val(values)).step_by(64) {
+        let line = values.as_ptr().cast::<i8>().wrapping_add(offset);
+        // SAFETY: a prefetch neither reads nor writes as far as the program can tell and never faults, wherever it
+        // points; SSE is part of every x86-64 processor.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = code;
+    let _ = values;
 }
 
 #[cfg(test)]

@@ -156,6 +156,9 @@ impl Beam {
             }
             self.frontier.pop();
             self.hops += 1;
+            if let Some(Reverse(second)) = self.frontier.peek() {
+                storage.expect(second.id, level);
+            }
             self.neighbours.clear();
             storage.neighbours(next.id, level, &mut self.neighbours)?;
             self.ids.clear();

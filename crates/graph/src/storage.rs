@@ -94,6 +94,9 @@ pub trait Storage {
     /// left out. `ids` are distinct.
     fn score(&mut self, query: &Query, ids: &[NodeId], out: &mut Vec<Candidate>) -> Result<(), Self::Error>;
 
+    /// Tells that the neighbours of `id` on layer `level` may well be asked for next. A storage may start to fetch them.
+    fn expect(&mut self, _id: NodeId, _level: u8) {}
+
     /// Appends the neighbours of `id` on layer `level` to `out`; nothing if the node is gone or not on that layer.
     fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> Result<(), Self::Error>;
 }

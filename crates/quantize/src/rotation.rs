@@ -155,9 +155,9 @@ mod tests {
         }
         let part = 1usize << rotation.log2;
         for round in 0..ROUNDS {
-            for i in 0..n {
-                if rotation.signs[round * n + i] != 0 {
-                    x[i] = -x[i];
+            for (x, &sign) in x.iter_mut().zip(&rotation.signs[round * n..]) {
+                if sign != 0 {
+                    *x = -*x;
                 }
             }
             let start = if round % 2 == 0 { 0 } else { n - part };

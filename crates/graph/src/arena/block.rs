@@ -153,11 +153,15 @@ impl Block {
     #[inline]
     pub(super) fn code(&self, at: usize) -> CodeRef<'_> {
         let (values, rest) = self.row(at).split_at(self.dims);
-        let mut header = [0; Header::SIZE];
-        for (byte, &value) in header.iter_mut().zip(rest) {
-            *byte = value as u8;
-        }
+        // A copy of constant size: one of the size of `rest` would be a call.
+        let header = rest.first_chunk::<{ Header::SIZE }>().map_or([0; Header::SIZE], |bytes| bytes.map(|b| b as u8));
         Header::from_bytes(&header).with(values)
+    }
+
+    /// Asks for a list from memory.
+    #[inline]
+    pub(super) fn prefetch_list(&self, at: usize, level: u8) {
+        vs_distance::code::prefetch(self.list(at, level));
     }
 
     #[inline]

@@ -68,6 +68,11 @@ impl Storage for ArenaHandle<'_> {
     }
 
     #[inline]
+    fn expect(&mut self, id: NodeId, level: u8) {
+        self.arena.expect(id, level);
+    }
+
+    #[inline]
     fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> Result<(), Infallible> {
         self.arena.neighbours(id, level, out);
         Ok(())

@@ -169,6 +169,13 @@ impl Arena {
         }
     }
 
+    #[inline]
+    fn expect(&self, id: NodeId, level: u8) {
+        if let Some((block, at)) = self.locate(id) {
+            block.prefetch_list(at, level);
+        }
+    }
+
     fn replace(&self, id: NodeId, level: u8, old: &[NodeId], new: &[NodeId]) -> bool {
         let _lock = self.lock(id);
         self.locate(id).is_some_and(|(block, at)| block.replace(at, level, old, new))
