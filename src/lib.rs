@@ -1,7 +1,8 @@
 //! visual_search: "looks like this" in SQL.
 //!
 //! A PostgreSQL extension with a type for what a neural network makes of a picture ([`embedding`]), SQL functions that
-//! run such networks on `bytea` columns ([`inference`]), and functions to look at pictures ([`pictures`]). This crate
+//! run such networks on `bytea` columns ([`inference`]), functions to look at pictures ([`pictures`]), and an index for
+//! the nearest neighbours ([`index`], over the pages of [`storage`]). This crate
 //! is the only place that knows PostgreSQL; arithmetic on vectors, decoding of pictures and the networks live in pure
 //! crates under `crates/`.
 //!
@@ -14,11 +15,13 @@ use pgrx::prelude::*;
 
 pub mod embedding;
 pub mod error;
+pub mod index;
 pub mod inference;
 pub mod pictures;
 pub mod returned;
 pub mod server_text;
 pub mod settings;
+pub mod storage;
 
 pgrx::pg_module_magic!(name, version);
 
@@ -26,10 +29,12 @@ extension_sql_file!("../sql/type.sql", name = "type", bootstrap);
 extension_sql_file!("../sql/operators.sql", name = "operators", requires = ["type"]);
 extension_sql_file!("../sql/aggregates.sql", name = "aggregates", requires = ["operators"]);
 extension_sql_file!("../sql/inference.sql", name = "inference", requires = ["aggregates"]);
-extension_sql_file!("../sql/images.sql", name = "images", requires = ["inference"], finalize);
+extension_sql_file!("../sql/images.sql", name = "images", requires = ["inference"]);
+extension_sql_file!("../sql/index.sql", name = "index", requires = ["images"], finalize);
 
 /// Called by PostgreSQL when the library is loaded into a process.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
+    index::options::define();
 }

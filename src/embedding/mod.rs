@@ -20,3 +20,4 @@ pub mod literal;
 pub mod operators;
 
 pub use datum::{Embedding, EmbeddingBuf, MAX_DIMS};
+pub use operators::different_dims;

@@ -105,7 +105,7 @@ impl Linker {
         storage.keys(base, &self.ids, &mut self.keys)?;
         self.candidates.clear();
         let scored = self.ids.iter().zip(&self.keys).filter(|(_, key)| **key < f32::INFINITY);
-        self.candidates.extend(scored.map(|(&id, &key)| Candidate { key, slack: 0.0, id, live: true }));
+        self.candidates.extend(scored.map(|(&id, &key)| Candidate { key, slack: 0.0, id, live: true, stamp: 0 }));
         self.candidates.sort_unstable();
         Ok(())
     }

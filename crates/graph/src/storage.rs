@@ -41,6 +41,8 @@ pub struct Candidate {
     pub id: NodeId,
     /// Whether it stands for at least one row. Other nodes are walked through, but neither found nor linked to.
     pub live: bool,
+    /// Whatever the storage needs to tell later whether the number still means the node that was scored.
+    pub stamp: u16,
 }
 
 impl Candidate {
@@ -48,7 +50,7 @@ impl Candidate {
     #[inline]
     #[must_use]
     pub fn new(id: NodeId, score: Score) -> Self {
-        Self { key: score.key, slack: score.slack, id, live: true }
+        Self { key: score.key, slack: score.slack, id, live: true, stamp: 0 }
     }
 
     /// What the lower bound is computed from.

@@ -1,0 +1,452 @@
+//! `ambuild`: an index of the rows there are.
+//!
+//! 1. The leader scans the table, computes codes and publishes them to a graph in memory ([`vs_graph::Arena`]), a block
+//!    at a time. Threads put the nodes into the graph, and so does the leader whenever there is enough to do. The threads
+//!    know nothing of PostgreSQL, run with all signals blocked, and end with the build, however it ends ([`Crew`]).
+//! 2. The graph is completed (what no search reaches is attached), its nodes are put into an order in which neighbours
+//!    share pages, and all is [written out](super::flush).
+//! 3. Should the graph outgrow `maintenance_work_mem`, it is written out as it is and the remaining rows are inserted
+//!    into the pages, which takes longer.
+//! 4. All pages are logged at once. Until then nothing is.
+
+use super::flush::{Joined, flush};
+use super::graph::Graph;
+use super::insert::{self, Workspace, insert_row};
+use super::layout::{Layout, Meta, Tid};
+use super::open::{Opened, check_tags};
+use super::options::Options;
+use super::crew::Crew;
+use crate::embedding::io::dims_out_of_range;
+use crate::embedding::{Embedding, different_dims};
+use crate::error::{OrRaise, SqlError, SqlResult};
+use crate::storage::{Change, Hints, Index, Kind, Logging};
+use pgrx::PgSqlErrorCode;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::prelude::*;
+use std::sync::Arc;
+use vs_graph::{Arena, BLOCK, BlockBuilder, NONE, Params};
+use vs_quantize::{Metric, Scratch, Space};
+
+/// Bytes a node needs besides what the arena counts: its order, its new number, and marks while it is written.
+const NODE_OVERHEAD: usize = 40;
+
+/// The phases that `pg_stat_progress_create_index` shows; 1 is PostgreSQL's own "initializing".
+const PHASE_GRAPH: i64 = 2;
+const PHASE_WRITE: i64 = 3;
+const PHASE_INSERT: i64 = 4;
+
+/// `ambuildphasename`
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ambuildphasename(phase: i64) -> *mut std::ffi::c_char {
+    let name = match phase {
+        1 => c"initializing",
+        PHASE_GRAPH => c"building graph in memory",
+        PHASE_WRITE => c"writing pages",
+        PHASE_INSERT => c"inserting into pages",
+        _ => return std::ptr::null_mut(),
+    };
+    name.as_ptr().cast_mut()
+}
+
+fn show_phase(phase: i64) {
+    // SAFETY: writes a number into this process's progress entry.
+    unsafe { pg_sys::pgstat_progress_update_param(pg_sys::PROGRESS_CREATEIDX_SUBPHASE as i32, phase) };
+}
+
+/// The metric of an index: what its operator class's support function 1 says.
+fn metric(index: Index) -> SqlResult<Metric> {
+    // SAFETY: the index is open and of this access method, whose operator classes have one support function; it takes an
+    // argument only because SQL wants an `internal` one in functions that nobody is to call.
+    let code = unsafe {
+        let procedure = pg_sys::index_getprocinfo(index.relation(), 1, 1);
+        pg_sys::FunctionCall1Coll(procedure, pg_sys::InvalidOid, pg_sys::Datum::null()).value() as i32
+    };
+    match code {
+        1 => Ok(Metric::L2),
+        2 => Ok(Metric::Cosine),
+        3 => Ok(Metric::InnerProduct),
+        _ => Err(SqlError::new(
+            PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
+            "operator class's support function does not name a distance of vs_hnsw",
+        )),
+    }
+}
+
+/// The length of the vectors that the column's type says, if it says one.
+fn declared_dims(index: Index) -> Option<usize> {
+    let (mut type_oid, mut typmod, mut collation) = (pg_sys::InvalidOid, -1, pg_sys::InvalidOid);
+    // SAFETY: looks the column up in the catalog and writes to the places given.
+    unsafe { pg_sys::get_atttypetypmodcoll(index.oid(), 1, &mut type_oid, &mut typmod, &mut collation) };
+    usize::try_from(typmod).ok().filter(|&dims| dims > 0)
+}
+
+/// The layout of an index, or why there can be none.
+fn layout(dims: usize, m: usize) -> SqlResult<Layout> {
+    if dims == 0 || dims > vs_quantize::MAX_DIMS {
+        return Err(dims_out_of_range(dims));
+    }
+    Layout::new(dims, m).ok_or_else(|| {
+        SqlError::new(
+            PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            format!("column cannot have more than {} dimensions for vs_hnsw index with m = {m}", Layout::max_dims(m)),
+        )
+        .detail(format!("A node of {dims} dimensions does not fit on a page."))
+    })
+}
+
+/// Writes the metapage of an empty index as its first page.
+fn create(index: Index, metric: Metric, options: &Options, dims: usize) -> SqlResult<Meta> {
+    let meta = Meta {
+        metric,
+        m: options.m(),
+        ef_construction: options.ef_construction(),
+        dims,
+        tag: 0,
+        entry: None,
+        side: NONE,
+    };
+    let block = index.extend();
+    if block != 0 {
+        return Err(SqlError::new(
+            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            format!("index \"{}\" already contains data", index.name()),
+        ));
+    }
+    let mut pages = Change::lock(index, &mut Hints::default(), &[0], Logging::Building);
+    meta.write(&mut pages.init(0, Kind::Meta, 0));
+    pages.commit();
+    Ok(meta)
+}
+
+/// A build under way.
+struct Build {
+    index: Index,
+    options: Options,
+    metric: Metric,
+    declared: Option<usize>,
+    tag: u32,
+    /// Rows put into the index.
+    indexed: u64,
+    scratch: Scratch,
+    stage: Stage,
+}
+
+enum Stage {
+    /// No row has come yet.
+    Empty,
+    /// In memory.
+    Memory(Memory),
+    /// On pages.
+    Pages(Box<Pages>),
+}
+
+struct Memory {
+    crew: Crew,
+    block: BlockBuilder,
+    /// Rows that still fit.
+    room: usize,
+    layout: Layout,
+}
+
+struct Pages {
+    graph: Graph,
+    workspace: Workspace,
+}
+
+impl Build {
+    /// Takes in a row.
+    fn row(&mut self, embedding: &Embedding<'_>, tid: Tid) -> SqlResult<()> {
+        if let Stage::Empty = self.stage {
+            self.begin(embedding.dims())?;
+        }
+        if let Stage::Memory(memory) = &mut self.stage
+            && memory.block.is_full()
+        {
+            let fresh = memory.crew.arena().builder();
+            let full = std::mem::replace(&mut memory.block, fresh);
+            memory.room = memory.room.saturating_sub(full.len());
+            memory.crew.publish(full)?;
+            if memory.room < BLOCK {
+                self.spill()?;
+            }
+        }
+        match &mut self.stage {
+            Stage::Memory(memory) => {
+                if embedding.dims() != memory.layout.dims() {
+                    return Err(different_dims(embedding.dims(), memory.layout.dims()));
+                }
+                check_tags(self.index, self.tag, embedding.tag())?;
+                let arena = Arc::clone(memory.crew.arena());
+                let params = *arena.params();
+                let mut skipped = false;
+                let scratch = &mut self.scratch;
+                let pushed = memory.block.push(insert::level(&params, tid), tid.0, |code| {
+                    insert::encode(arena.space(), embedding, scratch, code).and_then(|header| {
+                        skipped = header.is_none();
+                        header.ok_or_else(|| SqlError::new(PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, "no direction"))
+                    })
+                });
+                match pushed {
+                    Err(_) if skipped => return Ok(()),
+                    pushed => pushed?,
+                };
+            }
+            Stage::Pages(pages) => {
+                if !insert_row(&mut pages.graph, &mut pages.workspace, embedding, tid)? {
+                    return Ok(());
+                }
+            }
+            Stage::Empty => {}
+        }
+        if self.tag == 0 {
+            self.tag = embedding.tag();
+        }
+        self.indexed += 1;
+        Ok(())
+    }
+
+    /// Starts the graph in memory, for vectors of `dims` dimensions.
+    fn begin(&mut self, dims: usize) -> SqlResult<()> {
+        let dims = self.declared.unwrap_or(dims);
+        let layout = layout(dims, self.options.m())?;
+        create(self.index, self.metric, &self.options, dims)?;
+        let space = Space::new(dims, self.metric).map_err(|_| dims_out_of_range(dims))?;
+        let params = Params { m: self.options.m(), ef_construction: self.options.ef_construction() };
+        // SAFETY: reads settings.
+        let (budget, threads) = unsafe {
+            (pg_sys::maintenance_work_mem as usize * 1024, pg_sys::max_parallel_maintenance_workers.max(0) as usize)
+        };
+        let probe = Arena::new(space.clone(), params, 0);
+        let block = probe.block_bytes() + NODE_OVERHEAD * BLOCK;
+        // The last block is being filled while those before are in the graph.
+        let blocks = (budget / block).min(NONE as usize / BLOCK);
+        if blocks == 0 {
+            self.stage = Stage::Pages(Box::new(self.pages()?));
+            return Ok(());
+        }
+        let arena = Arc::new(Arena::new(space, params, blocks * BLOCK));
+        let block = arena.builder();
+        let crew = Crew::start(arena, threads)?;
+        self.stage = Stage::Memory(Memory { crew, block, room: blocks * BLOCK, layout });
+        show_phase(PHASE_GRAPH);
+        Ok(())
+    }
+
+    fn pages(&self) -> SqlResult<Pages> {
+        show_phase(PHASE_INSERT);
+        let graph = Graph::new(Opened::open(self.index)?, Logging::Building);
+        Ok(Pages { graph, workspace: Workspace::default() })
+    }
+
+    /// Writes the graph in memory to pages.
+    fn write_out(&mut self) -> SqlResult<()> {
+        let Stage::Memory(Memory { mut crew, block, layout, .. }) = std::mem::replace(&mut self.stage, Stage::Empty)
+        else {
+            return Ok(());
+        };
+        if !block.is_empty() {
+            crew.publish(block)?;
+        }
+        let (arena, joined): (_, Vec<Joined>) = crew.finish()?;
+        show_phase(PHASE_WRITE);
+        flush(self.index, &layout, self.options.filled(layout.per_page()), &arena, joined, self.tag)
+    }
+
+    /// Leaves memory for pages.
+    fn spill(&mut self) -> SqlResult<()> {
+        let rows = self.indexed;
+        self.write_out()?;
+        // SAFETY: reads a setting.
+        let budget = unsafe { pg_sys::maintenance_work_mem };
+        let each = match Opened::open(self.index) {
+            Ok(opened) => Arena::new(opened.space().clone(), opened.params(), 0).block_bytes() / BLOCK + NODE_OVERHEAD,
+            Err(error) => return Err(error),
+        };
+        // SAFETY: the relation's table is open, and its estimate of rows is a plain number.
+        let expected = expected_rows(self.index).max(rows as f64);
+        let wanted = (expected * each as f64 * 1.1 / f64::from(1 << 20)).ceil();
+        ereport!(
+            PgLogLevel::NOTICE,
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            format!("vs_hnsw graph no longer fits into maintenance_work_mem after {rows} rows"),
+            format!(
+                "Building takes longer from here on: maintenance_work_mem is {} MB, and about {wanted} MB would have held all.",
+                budget / 1024
+            )
+        );
+        self.stage = Stage::Pages(Box::new(self.pages()?));
+        Ok(())
+    }
+}
+
+/// An estimate of the rows of the table that `index` is on.
+fn expected_rows(index: Index) -> f64 {
+    // SAFETY: the table is locked by the command that builds the index, so that opening it without a lock is safe.
+    unsafe {
+        let table = pg_sys::IndexGetRelation(index.oid(), true);
+        let relation = pg_sys::RelationIdGetRelation(table);
+        if relation.is_null() {
+            return 0.0;
+        }
+        let (mut pages, mut tuples, mut visible) = (0, 0.0, 0.0);
+        if (*(*relation).rd_rel).relkind as u8 != pg_sys::RELKIND_PARTITIONED_TABLE {
+            pg_sys::estimate_rel_size(relation, std::ptr::null_mut(), &mut pages, &mut tuples, &mut visible);
+        }
+        pg_sys::RelationClose(relation);
+        tuples
+    }
+}
+
+/// Called for each row of the table.
+///
+/// # Safety
+/// By PostgreSQL's table scan, with the [`Build`] as its state.
+#[pg_guard]
+unsafe extern "C-unwind" fn row(
+    _index: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    values: *mut pg_sys::Datum,
+    isnull: *mut bool,
+    _alive: bool,
+    state: *mut std::ffi::c_void,
+) {
+    // SAFETY: as above; the index has one column.
+    unsafe {
+        if *isnull {
+            return;
+        }
+        let build = &mut *state.cast::<Build>();
+        let embedding = Embedding::read(*values).or_raise();
+        build.row(&embedding, Tid::from_pointer(*tid)).or_raise();
+    }
+}
+
+/// PostgreSQL's `InvalidSubTransactionId`.
+const NO_SUBTRANSACTION: pg_sys::SubTransactionId = 0;
+
+/// Whether changes of the relation must be logged: PostgreSQL's macro `RelationNeedsWAL`.
+fn needs_wal(index: Index) -> bool {
+    let relation = index.relation();
+    // SAFETY: the relation is open; the rest reads settings.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        let rewritten = (*relation).rd_firstRelfilenodeSubid;
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        let rewritten = (*relation).rd_firstRelfilelocatorSubid;
+        let permanent = (*(*relation).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT;
+        permanent
+            && (pg_sys::wal_level >= pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32
+                || ((*relation).rd_createSubid == NO_SUBTRANSACTION && rewritten == NO_SUBTRANSACTION))
+    }
+}
+
+fn build(
+    heap: pg_sys::Relation,
+    relation: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+) -> SqlResult<(f64, u64)> {
+    // SAFETY: PostgreSQL passes open relations that stay open and locked for the whole call.
+    let (index, options) = unsafe { (Index::new(relation), Options::of(relation)) };
+    options.check()?;
+    let metric = metric(index)?;
+    let mut state = Build {
+        index,
+        options,
+        metric,
+        declared: declared_dims(index),
+        tag: 0,
+        indexed: 0,
+        scratch: Scratch::default(),
+        stage: Stage::Empty,
+    };
+    if let Some(dims) = state.declared {
+        layout(dims, options.m())?;
+    }
+    // SAFETY: the callback matches the state. The function is called through PostgreSQL's table of functions, so with a
+    // guard of our own; the frame owns nothing.
+    let rows = unsafe {
+        let scan = (*(*heap).rd_tableam).index_build_range_scan;
+        let state: *mut Build = &mut state;
+        let Some(scan) = scan else {
+            return Err(SqlError::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, "table cannot be scanned"));
+        };
+        pg_guard_ffi_boundary(|| {
+            scan(
+                heap,
+                relation,
+                info,
+                true,
+                false,
+                true,
+                0,
+                pg_sys::InvalidBlockNumber,
+                Some(row),
+                state.cast(),
+                std::ptr::null_mut(),
+            )
+        })
+    };
+    match state.stage {
+        Stage::Empty => {
+            let dims = state.declared.ok_or_else(|| {
+                SqlError::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "column does not have dimensions")
+                    .detail("The number of dimensions cannot be taken from the rows, as there are none.")
+                    .hint("Declare the column as image_embedding(n), or create the index when there are rows.")
+            })?;
+            create(index, metric, &options, dims)?;
+        }
+        Stage::Memory(_) => state.write_out()?,
+        Stage::Pages(pages) => {
+            super::attach::attach(&pages.graph.nodes.opened, Logging::Building)?;
+        }
+    }
+    if needs_wal(index) {
+        // SAFETY: the relation is open, and nobody else sees it yet.
+        unsafe { pg_sys::log_newpage_range(relation, pg_sys::ForkNumber::MAIN_FORKNUM, 0, index.blocks(), true) };
+    }
+    Ok((rows, state.indexed))
+}
+
+/// `ambuild`
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ambuild(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+) -> *mut pg_sys::IndexBuildResult {
+    let (rows, indexed) = build(heap, index, info).or_raise();
+    // SAFETY: a palloc'd struct of two numbers.
+    unsafe {
+        let result: *mut pg_sys::IndexBuildResult = pg_sys::palloc0(size_of::<pg_sys::IndexBuildResult>()).cast();
+        (*result).heap_tuples = rows;
+        (*result).index_tuples = indexed as f64;
+        result
+    }
+}
+
+/// `ambuildempty`: the init fork of an unlogged index, from which a crash makes an empty one.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ambuildempty(relation: pg_sys::Relation) {
+    // SAFETY: PostgreSQL passes an open relation.
+    let (index, options) = unsafe { (Index::new(relation), Options::of(relation)) };
+    build_empty(index, &options).or_raise();
+}
+
+fn build_empty(index: Index, options: &Options) -> SqlResult<()> {
+    // Without declared dimensions those of the rows, which the main fork knows.
+    let dims = match declared_dims(index) {
+        Some(dims) => dims,
+        None => Opened::open(index)?.meta.dims,
+    };
+    let meta = Meta {
+        metric: metric(index)?,
+        m: options.m(),
+        ef_construction: options.ef_construction(),
+        dims,
+        tag: 0,
+        entry: None,
+        side: NONE,
+    };
+    crate::storage::write_init_fork(index, |page| meta.write(page));
+    Ok(())
+}

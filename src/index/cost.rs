@@ -1,0 +1,104 @@
+//! `amcostestimate`: what a scan is worth to the planner.
+//!
+//! A search looks at about eight times `ef_search` nodes whatever the size of the table, so an index scan costs a fixed
+//! sum before its first row and little for each row after. PostgreSQL adds the table's pages and takes the share of the
+//! cost that LIMIT leaves. Three kinds of plan are priced out, because they would not give what was asked for:
+//!
+//! * without an order of this index there is nothing to scan by;
+//! * without LIMIT (or anything else that lets the planner expect that only a part is fetched) a scan would end at
+//!   `max_scan_tuples`;
+//! * the same if a filter keeps so little that more than `max_scan_tuples` rows would have to be looked at.
+
+use super::options::{self, IterativeScan};
+use pgrx::prelude::*;
+
+/// Nodes scored for each candidate kept: measured at ef 10 to 200 on 60,000 pictures it is 6 to 16, 10 at 40.
+const NODES_PER_CANDIDATE: f64 = 10.0;
+
+/// The cost of scoring a node, in units of `cpu_operator_cost`.
+const SCORE: f64 = 2.0;
+
+/// The share of a search's pages that is not in memory: searches visit the same upper layers, and near queries the same
+/// pages.
+const COLD: f64 = 0.2;
+
+/// PostgreSQL's `disable_cost`, for plans that would not return all rows.
+const DISABLE: f64 = 1.0e10;
+
+/// What is asked of a scan.
+struct Wanted {
+    /// Rows of the table.
+    rows: f64,
+    /// The share of rows that the query's filters keep.
+    kept: f64,
+    /// Rows that will be fetched; `None` if all.
+    limit: Option<f64>,
+}
+
+/// `amcostestimate`
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amcostestimate(
+    root: *mut pg_sys::PlannerInfo,
+    path: *mut pg_sys::IndexPath,
+    _loop_count: f64,
+    startup: *mut pg_sys::Cost,
+    total: *mut pg_sys::Cost,
+    selectivity: *mut pg_sys::Selectivity,
+    correlation: *mut f64,
+    pages: *mut f64,
+) {
+    // SAFETY: the planner passes valid nodes and places for the results.
+    unsafe {
+        let info = (*path).indexinfo;
+        let table = (*path).path.parent;
+        *selectivity = 1.0;
+        *correlation = 0.0;
+        *pages = f64::from((*info).pages);
+        if (*path).indexorderbys.is_null() {
+            // Not even for a plan that nothing else is left for.
+            *startup = f64::INFINITY;
+            *total = f64::INFINITY;
+            *selectivity = 0.0;
+            return;
+        }
+        let fraction = (*root).tuple_fraction;
+        let rows = (*table).tuples.max(1.0);
+        let kept = ((*table).rows / rows).clamp(1e-9, 1.0);
+        let limit = if fraction >= 1.0 {
+            Some(fraction)
+        } else if fraction > 0.0 {
+            Some((fraction * (*table).rows).max(1.0))
+        } else {
+            None
+        };
+        let mut page_cost = 0.0;
+        pg_sys::get_tablespace_page_costs((*info).reltablespace, &mut page_cost, std::ptr::null_mut());
+        let wanted = Wanted { rows, kept, limit };
+        let first = wanted.nodes_of_first_search();
+        let search = first * (pg_sys::cpu_index_tuple_cost + SCORE * pg_sys::cpu_operator_cost)
+            + (first * COLD).min(f64::from((*info).pages)) * page_cost;
+        *startup = search;
+        // Going on costs as much for each further candidate.
+        *total = search + rows * (search / options::ef_search() as f64).min(page_cost);
+        if wanted.is_too_much() {
+            *startup += DISABLE;
+            *total += DISABLE;
+        }
+    }
+}
+
+impl Wanted {
+    fn nodes_of_first_search(&self) -> f64 {
+        (options::ef_search() as f64 * NODES_PER_CANDIDATE + self.rows.log2().max(1.0) * 4.0).min(self.rows)
+    }
+
+    /// Whether a scan would end before it has returned what is wanted.
+    fn is_too_much(&self) -> bool {
+        match (options::iterative_scan(), self.limit) {
+            // Whoever turns iteration off wants what the first search finds.
+            (IterativeScan::Off, Some(_)) => false,
+            (_, Some(limit)) => limit.min(self.rows * self.kept) / self.kept > options::max_scan_tuples() as f64,
+            (_, None) => true,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Writing a graph from memory to pages.
+//!
+//! Nodes go to pages in an order in which neighbours share pages ([`vs_graph::page_order`]); their numbers change
+//! accordingly. After the pages of nodes come the side pages, filled in the same order.
+
+use super::graph::UNLISTED;
+use super::layout::{INLINE_TIDS, Layout, Meta, Place, TIDS, Tid};
+use super::open::damaged;
+use crate::error::{SqlError, SqlResult, out_of_memory};
+use crate::storage::{Block, Change, Hints, Index, Kind, Logging};
+use pgrx::pg_sys;
+use vs_graph::{Arena, Entry, NONE, NodeId, Reach, ReachError, page_order};
+
+/// A row whose vector had a node already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Joined {
+    /// The node that stands for it.
+    pub node: NodeId,
+    /// The number under which it was published.
+    pub row: NodeId,
+}
+
+/// A side entry to be written.
+struct Side {
+    owner: NodeId,
+    kind: u8,
+    next: u32,
+    list: Vec<NodeId>,
+    tids: Vec<Tid>,
+}
+
+/// Writes `arena` to the pages after the metapage, `filled` nodes to a page, and completes the metapage.
+pub fn flush(
+    index: Index,
+    layout: &Layout,
+    filled: usize,
+    arena: &Arena,
+    mut joined: Vec<Joined>,
+    tag: u32,
+) -> SqlResult<()> {
+    joined.sort_unstable();
+    let limit = arena.ids().last().map_or(0, |last| last as usize + 1);
+    let mut is_row_of_another = zeros::<bool>(limit, false)?;
+    for row in &joined {
+        is_row_of_another[row.row as usize] = true;
+    }
+    let ids: Vec<NodeId> = arena.ids().filter(|&id| !is_row_of_another[id as usize]).collect();
+    connect(arena, &ids, limit)?;
+    let Ok(order) = page_order(&mut arena.handle(), &ids, limit, filled, |id| arena.level(id));
+    let numbers = number(layout, filled, &order, limit)?;
+    let node_pages = order.len().div_ceil(filled.max(1)) as Block;
+    let mut sides = Sides { layout: *layout, first: 1 + node_pages, entries: Vec::new() };
+    let mut hints = Hints::default();
+    let mut list = Vec::new();
+    for (at, page_ids) in order.chunks(filled.max(1)).enumerate() {
+        pgrx::check_for_interrupts!();
+        let block = index.extend();
+        if block != at as Block + 1 {
+            return Err(damaged(index, "another process is writing to it while it is built"));
+        }
+        let mut pages = Change::lock(index, &mut hints, &[block], Logging::Building);
+        let mut page = pages.init(block, Kind::Nodes, 0);
+        for (at, &id) in page_ids.iter().enumerate() {
+            let Some(code) = arena.code(id) else { continue };
+            let number = numbers[id as usize];
+            let mut error = code.header.error;
+            let mut tids = vec![Tid(arena.payload(id))];
+            let from = joined.partition_point(|row| row.node < id);
+            for row in joined[from..].iter().take_while(|row| row.node == id) {
+                tids.push(Tid(arena.payload(row.row)));
+                error = error.max(arena.code(row.row).map_or(0.0, |code| code.header.error));
+            }
+            let upper = sides.upper(arena, id, number, &numbers)?;
+            let overflow = sides.overflow(number, tids.get(INLINE_TIDS..).unwrap_or_default())?;
+            let mut node = layout.node_mut(&mut page, at);
+            node.init(arena.level(id), code);
+            node.set_error(error);
+            node.set_upper(upper);
+            node.set_overflow(overflow);
+            node.set_tids(tids.iter().copied().take(INLINE_TIDS));
+            list.clear();
+            arena.neighbours(id, 0, &mut list);
+            list.iter_mut().for_each(|id| *id = numbers[*id as usize]);
+            node.set_list(&list);
+        }
+        pages.commit();
+    }
+    let side = sides.write(index, &mut hints)?;
+    let mut pages = Change::lock(index, &mut hints, &[0], Logging::Building);
+    let meta = Meta::read(pages.page(0)).ok_or_else(|| damaged(index, "its metapage is missing"))?;
+    let entry = arena.entry().map(|entry| Entry { id: numbers[entry.id as usize], level: entry.level });
+    Meta { entry, tag, side, ..meta }.write(&mut pages.page_mut(0));
+    pages.commit();
+    Ok(())
+}
+
+/// Attaches what no search reaches.
+fn connect(arena: &Arena, ids: &[NodeId], limit: usize) -> SqlResult<()> {
+    let mut handle = arena.handle();
+    let mut reach = match Reach::traverse(&mut handle, limit) {
+        Ok(reach) => reach,
+        Err(ReachError::Memory(_)) => return Err(out_of_memory("looking for nodes that no search reaches")),
+    };
+    for &id in ids {
+        if !reach.reached(id) {
+            pgrx::check_for_interrupts!();
+            let Ok(_) = reach.attach(&mut handle, arena.params(), id);
+        }
+    }
+    Ok(())
+}
+
+fn zeros<T: Clone>(len: usize, value: T) -> SqlResult<Vec<T>> {
+    let mut all = Vec::new();
+    all.try_reserve_exact(len).map_err(|_| out_of_memory("writing the index"))?;
+    all.resize(len, value);
+    Ok(all)
+}
+
+/// The numbers of the nodes on pages, by their numbers in memory.
+fn number(layout: &Layout, filled: usize, order: &[NodeId], limit: usize) -> SqlResult<Vec<NodeId>> {
+    let mut numbers = zeros(limit, NONE)?;
+    for (position, &id) in order.iter().enumerate() {
+        let place = Place { block: (position / filled) as Block + 1, at: position % filled };
+        numbers[id as usize] = layout.id(place).ok_or_else(too_large)?;
+    }
+    Ok(numbers)
+}
+
+fn too_large() -> SqlError {
+    SqlError::new(pgrx::PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "too many rows for a vs_hnsw index")
+}
+
+/// Side entries being collected.
+struct Sides {
+    layout: Layout,
+    /// The page they start on.
+    first: Block,
+    entries: Vec<Side>,
+}
+
+impl Sides {
+    fn push(&mut self, entry: Side) -> SqlResult<u32> {
+        let per_page = self.layout.sides_per_page();
+        let position = self.entries.len();
+        let place = Place { block: self.first + (position / per_page) as Block, at: position % per_page };
+        self.entries.push(entry);
+        self.layout.side_id(place).ok_or_else(too_large)
+    }
+
+    /// The lists above layer 0 of node `id`, whose number is to be `number`. Returns the first entry.
+    fn upper(&mut self, arena: &Arena, id: NodeId, number: NodeId, numbers: &[NodeId]) -> SqlResult<u32> {
+        let mut next = NONE;
+        for layer in (1..=arena.level(id)).rev() {
+            let mut list = Vec::new();
+            arena.neighbours(id, layer, &mut list);
+            list.iter_mut().for_each(|id| *id = numbers[*id as usize]);
+            next = self.push(Side { owner: number, kind: layer, next, list, tids: Vec::new() })?;
+        }
+        Ok(next)
+    }
+
+    /// Further rows of a node. Returns the first entry.
+    fn overflow(&mut self, number: NodeId, tids: &[Tid]) -> SqlResult<u32> {
+        let mut next = NONE;
+        for tids in tids.chunks(self.layout.side_tids()).rev() {
+            next = self.push(Side { owner: number, kind: TIDS, next, list: Vec::new(), tids: tids.to_vec() })?;
+        }
+        Ok(next)
+    }
+
+    /// Writes all of them and returns the page that has room, if the last one has.
+    fn write(self, index: Index, hints: &mut Hints) -> SqlResult<Block> {
+        let mut room = NONE;
+        for entries in self.entries.chunks(self.layout.sides_per_page()) {
+            pgrx::check_for_interrupts!();
+            let block: pg_sys::BlockNumber = index.extend();
+            let full = entries.len() == self.layout.sides_per_page();
+            let mut pages = Change::lock(index, hints, &[block], Logging::Building);
+            let mut page = pages.init(block, Kind::Side, if full { UNLISTED } else { NONE });
+            for (at, entry) in entries.iter().enumerate() {
+                let mut side = self.layout.side_mut(&mut page, at);
+                side.init(entry.owner, 0, entry.kind, entry.next);
+                if entry.kind == TIDS {
+                    side.set_tids(entry.tids.iter().copied());
+                } else {
+                    side.set_list(&entry.list);
+                }
+            }
+            pages.commit();
+            if !full {
+                room = block;
+            }
+        }
+        Ok(room)
+    }
+}

@@ -1,0 +1,529 @@
+//! The graph on pages, for writing: [`vs_graph::StorageMut`] over the buffer pool.
+//!
+//! | change | pages of its WAL record |
+//! |---|---|
+//! | a new node with its lists | its page, and a side page if it is on upper layers |
+//! | lists of neighbours | up to four of their pages |
+//! | one more row with the same vector | the node's page, and a side page |
+//! | the entry point, the tag | the metapage |
+//! | a fresh side page | the metapage and that page |
+//!
+//! After each of them the index is valid. An insertion that stops half-way leaves a node that searches may not find, and
+//! whose row they need not find either: it was not committed.
+//!
+//! Decisions are made on copies, read without holding anything; the pages are then locked, it is checked that what was
+//! read still holds, and either all is changed or nothing.
+
+use super::layout::{INLINE_TIDS, Meta, Place, TIDS, Tid};
+use super::nodes::Nodes;
+use super::open::{Opened, damaged};
+use crate::error::{SqlError, SqlResult};
+use crate::storage::{Block, Kind, Logging, PAGES};
+use pgrx::PgSqlErrorCode;
+use vs_graph::{Candidate, Entry, NONE, NodeId, Storage, StorageMut, Updates};
+use vs_quantize::{CodeRef, Header, Query};
+
+/// How often a place is looked for before something must be wrong.
+const ATTEMPTS: usize = 10_000;
+
+/// [`crate::storage::Page::link`] of a side page that is not in the metapage's list.
+pub const UNLISTED: u32 = 0;
+
+/// What is being inserted.
+#[derive(Debug, Default, Clone)]
+pub struct NewRow {
+    /// The code's bytes.
+    pub code: Vec<i8>,
+    /// What goes with them.
+    pub header: Header,
+    /// The row.
+    pub tid: Option<Tid>,
+}
+
+impl NewRow {
+    fn code(&self) -> CodeRef<'_> {
+        self.header.with(&self.code)
+    }
+}
+
+/// Write access to the graph of an index; reusable memory.
+pub struct Graph {
+    /// Read access.
+    pub nodes: Nodes,
+    /// How changes are logged.
+    pub logging: Logging,
+    /// The row that is being inserted.
+    pub row: NewRow,
+    gathered: Gathered,
+}
+
+/// Copies of codes that are being compared with each other.
+#[derive(Default)]
+struct Gathered {
+    /// Number and position of each node's copy, in order.
+    ids: Vec<(NodeId, usize)>,
+    headers: Vec<Header>,
+    codes: Vec<i8>,
+}
+
+impl Gathered {
+    fn code(&self, id: NodeId, dims: usize) -> Option<CodeRef<'_>> {
+        let at = self.ids.binary_search_by_key(&id, |entry| entry.0).ok()?;
+        let at = self.ids[at].1;
+        Some(self.headers[at].with(&self.codes[at * dims..(at + 1) * dims]))
+    }
+}
+
+impl Graph {
+    /// Write access to the graph of `opened`.
+    pub fn new(opened: Opened, logging: Logging) -> Self {
+        Self { nodes: Nodes::new(opened), logging, row: NewRow::default(), gathered: Gathered::default() }
+    }
+
+    fn opened(&self) -> &Opened {
+        &self.nodes.opened
+    }
+
+    /// Changes the metapage by `change`, which says whether there is anything to change.
+    pub fn change_meta(&self, change: impl FnOnce(&mut Meta) -> bool) -> SqlResult<bool> {
+        let opened = self.opened();
+        let mut pages = opened.change(&[0], self.logging);
+        let mut meta = Meta::read(pages.page(0)).ok_or_else(|| damaged(opened.index, "its metapage has changed"))?;
+        let changed = change(&mut meta);
+        if changed {
+            meta.write(&mut pages.page_mut(0));
+            pages.commit();
+        }
+        Ok(changed)
+    }
+
+    /// Notes the model of the row that is inserted, if the index has none yet.
+    ///
+    /// # Errors
+    /// If it has another.
+    pub fn bind_tag(&self, tag: u32) -> SqlResult<()> {
+        if tag == 0 || self.opened().meta.tag == tag {
+            return Ok(());
+        }
+        let mut present = 0;
+        self.change_meta(|meta| {
+            present = meta.tag;
+            let unbound = meta.tag == 0;
+            if unbound {
+                meta.tag = tag;
+            }
+            unbound
+        })?;
+        super::open::check_tags(self.opened().index, present, tag)
+    }
+
+    /// Adds the row that is being inserted to the node `id`, which stands for the same vector; false if it does not any
+    /// more.
+    pub fn join(&self, id: NodeId) -> SqlResult<bool> {
+        let opened = self.opened();
+        let layout = opened.layout;
+        let Some(tid) = self.row.tid else { return Ok(false) };
+        let place = layout.place(id);
+        for _ in 0..ATTEMPTS {
+            pgrx::check_for_interrupts!();
+            let same = |node: super::layout::NodeRef<'_>| node.live() && node.code().same_point(&self.row.code());
+            let found = self.nodes.look(id, |_, node| {
+                same(node).then(|| (node.generation(), node.tids().count(), node.overflow()))
+            });
+            let Some((generation, inline, overflow)) = found.flatten() else { return Ok(false) };
+            let room_inline = inline < INLINE_TIDS;
+            let room_aside = !room_inline
+                && self.nodes.look_side(overflow, id, generation, TIDS, |entry| entry.count() < layout.side_tids())
+                    == Some(true);
+            // Which pages: the node's own, and unless there is room in it the one with its first entry or a new one.
+            let side = if room_inline {
+                None
+            } else if room_aside {
+                Some(layout.side_place(overflow))
+            } else {
+                Some(Place { block: self.side_page(1)?, at: usize::MAX })
+            };
+            let mut blocks = vec![place.block];
+            blocks.extend(side.map(|side| side.block));
+            blocks.sort_unstable();
+            let mut pages = opened.change(&blocks, self.logging);
+            let unchanged = layout.node(pages.page(place.block), place.at).is_some_and(|node| {
+                same(node)
+                    && node.generation() == generation
+                    && node.tids().count() == inline
+                    && node.overflow() == overflow
+            });
+            if !unchanged {
+                continue;
+            }
+            let mut tids: Vec<Tid> = Vec::new();
+            let mut head = None;
+            match side {
+                None => {
+                    let node = layout.node(pages.page(place.block), place.at);
+                    tids.extend(node.into_iter().flat_map(|node| node.tids()));
+                    tids.push(tid);
+                }
+                Some(side) if room_aside => {
+                    let entry = layout.side(pages.page(side.block), side.at);
+                    let Some(entry) = entry.filter(|e| e.is(id, generation, TIDS) && e.count() < layout.side_tids())
+                    else {
+                        continue;
+                    };
+                    tids.extend(entry.tids());
+                    tids.push(tid);
+                    layout.side_mut(&mut pages.page_mut(side.block), side.at).set_tids(tids.drain(..));
+                }
+                Some(side) => {
+                    let free = layout.free_sides(pages.page(side.block)).next();
+                    let number = free.and_then(|at| layout.side_id(Place { block: side.block, at }));
+                    let (Some(at), Some(number)) = (free, number) else { continue };
+                    let mut page = pages.page_mut(side.block);
+                    let mut entry = layout.side_mut(&mut page, at);
+                    entry.init(id, generation, TIDS, overflow);
+                    entry.set_tids(std::iter::once(tid));
+                    head = Some(number);
+                }
+            }
+            let error = layout.node(pages.page(place.block), place.at).map_or(0.0, |node| node.code().header.error);
+            let higher = self.row.header.error > error;
+            if !tids.is_empty() || head.is_some() || higher {
+                let mut page = pages.page_mut(place.block);
+                let mut node = layout.node_mut(&mut page, place.at);
+                if !tids.is_empty() {
+                    node.set_tids(tids.into_iter());
+                }
+                if let Some(head) = head {
+                    node.set_overflow(head);
+                }
+                if higher {
+                    node.set_error(self.row.header.error);
+                }
+            }
+            pages.commit();
+            return Ok(true);
+        }
+        Err(damaged(opened.index, "no room could be found for a row"))
+    }
+
+    /// A side page with at least `wanted` free entries, as it seems: the caller checks again under the lock.
+    fn side_page(&self, wanted: usize) -> SqlResult<Block> {
+        let opened = self.opened();
+        for _ in 0..ATTEMPTS {
+            pgrx::check_for_interrupts!();
+            let first = opened.side()?;
+            if first == NONE {
+                let fresh = opened.index.extend();
+                let mut pages = opened.change(&[0, fresh], self.logging);
+                let Some(mut meta) = Meta::read(pages.page(0)) else { continue };
+                pages.init(fresh, Kind::Side, meta.side);
+                meta.side = fresh;
+                meta.write(&mut pages.page_mut(0));
+                pages.commit();
+                return Ok(fresh);
+            }
+            let layout = opened.layout;
+            let free = {
+                let mut hints = opened.remembered.hints.borrow_mut();
+                let lock = opened.index.read(&mut hints, first);
+                layout.free_sides(lock.page()).take(wanted).count()
+            };
+            if free >= wanted {
+                return Ok(first);
+            }
+            // Take the full page off the list.
+            let mut pages = opened.change(&[0, first], self.logging);
+            let Some(mut meta) = Meta::read(pages.page(0)) else { continue };
+            if meta.side == first && layout.free_sides(pages.page(first)).take(wanted).count() < wanted {
+                meta.side = match pages.page(first).kind() {
+                    Some(Kind::Side) => pages.page(first).link(),
+                    _ => NONE,
+                };
+                meta.write(&mut pages.page_mut(0));
+                if pages.page(first).kind() == Some(Kind::Side) {
+                    pages.page_mut(first).set_link(UNLISTED);
+                }
+                pages.commit();
+            }
+        }
+        Err(damaged(opened.index, "the list of its side pages does not end"))
+    }
+
+    /// A page where a node may find a free slot: that of its nearest neighbour, that of the last insertion, one that
+    /// the free space map knows, or a new one.
+    fn node_page(&self, near: Option<NodeId>) -> Block {
+        let opened = self.opened();
+        let has_room = |block: Block| {
+            let mut hints = opened.remembered.hints.borrow_mut();
+            let lock = opened.index.read(&mut hints, block);
+            opened.layout.free_slot(lock.page()).is_some()
+        };
+        if let Some(block) = near.map(|near| opened.layout.place(near).block).filter(|&block| has_room(block)) {
+            return block;
+        }
+        if let Some(block) = opened.remembered.target.get() {
+            return block;
+        }
+        if self.logging == Logging::Generic
+            && let Some(block) = opened.index.page_with_room()
+        {
+            return block;
+        }
+        let block = opened.index.extend();
+        if self.logging == Logging::Generic {
+            opened.index.note_room(block, true);
+            opened.index.publish_room(block, block + 1);
+        }
+        block
+    }
+}
+
+impl Storage for Graph {
+    type Error = SqlError;
+
+    fn entry(&mut self) -> SqlResult<Option<Entry>> {
+        self.nodes.entry()
+    }
+
+    fn score(&mut self, query: &Query, ids: &[NodeId], out: &mut Vec<Candidate>) -> SqlResult<()> {
+        self.nodes.score(query, ids, out)
+    }
+
+    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> SqlResult<()> {
+        self.nodes.neighbours(id, level, out)
+    }
+}
+
+impl StorageMut for Graph {
+    fn gather(&mut self, ids: &[NodeId]) -> SqlResult<()> {
+        let gathered = &mut self.gathered;
+        gathered.ids.clear();
+        gathered.headers.clear();
+        gathered.codes.clear();
+        self.nodes.visit(ids, |id, node| {
+            let code = node.code();
+            // Nodes come in the order of their numbers.
+            gathered.ids.push((id, gathered.headers.len()));
+            gathered.headers.push(code.header);
+            gathered.codes.extend_from_slice(code.values);
+        });
+        Ok(())
+    }
+
+    fn keys(&mut self, from: NodeId, to: &[NodeId], out: &mut Vec<f32>) -> SqlResult<()> {
+        let (dims, space) = (self.opened().layout.dims(), self.opened().space());
+        let from = self.gathered.code(from, dims);
+        out.extend(to.iter().map(|&id| {
+            let key = from.zip(self.gathered.code(id, dims)).map(|(a, b)| space.between(a, b));
+            key.unwrap_or(f32::INFINITY)
+        }));
+        Ok(())
+    }
+
+    fn any_nearer(&mut self, node: NodeId, others: &[NodeId], key: f32) -> SqlResult<Option<bool>> {
+        let (dims, space) = (self.opened().layout.dims(), self.opened().space());
+        let Some(node) = self.gathered.code(node, dims) else { return Ok(None) };
+        let nearer = |&id: &NodeId| self.gathered.code(id, dims).is_some_and(|other| space.between(node, other) < key);
+        Ok(Some(others.iter().any(nearer)))
+    }
+
+    fn is_same(&mut self, query: &Query, id: NodeId) -> SqlResult<bool> {
+        Ok(self.nodes.look(id, |_, node| node.live() && query.stands_for(&node.code())).unwrap_or(false))
+    }
+
+    fn add(&mut self, level: u8, lists: &[Vec<NodeId>]) -> SqlResult<NodeId> {
+        let layout = self.opened().layout;
+        let mut near = lists.first().and_then(|list| list.first()).copied();
+        for _ in 0..ATTEMPTS {
+            pgrx::check_for_interrupts!();
+            let side = if level > 0 { Some(self.side_page(usize::from(level))?) } else { None };
+            let block = self.node_page(near.take());
+            let opened = self.opened();
+            let mut blocks = vec![block];
+            blocks.extend(side);
+            blocks.sort_unstable();
+            blocks.dedup();
+            let mut pages = opened.change(&blocks, self.logging);
+            let Some(at) = layout.free_slot(pages.page(block)) else {
+                drop(pages);
+                self.note_full(block);
+                continue;
+            };
+            let Some(id) = layout.id(Place { block, at }) else {
+                return Err(SqlError::new(
+                    PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                    format!("index \"{}\" cannot hold more nodes", opened.index.name()),
+                ));
+            };
+            let mut free = Vec::new();
+            if let Some(side) = side {
+                free.extend(layout.free_sides(pages.page(side)).take(usize::from(level)));
+                if free.len() < usize::from(level) {
+                    continue;
+                }
+            }
+            let new = pages.page(block).is_new();
+            let generation = layout.slot(pages.page(block), at).map_or(0, |slot| slot.generation());
+            let mut next = NONE;
+            for (layer, &at) in (1..=level).zip(&free).rev() {
+                let Some(side) = side else { break };
+                let mut page = pages.page_mut(side);
+                let mut entry = layout.side_mut(&mut page, at);
+                entry.init(id, generation, layer, next);
+                entry.set_list(lists.get(usize::from(layer)).map_or(&[][..], |list| list));
+                next = layout.side_id(Place { block: side, at }).unwrap_or(NONE);
+            }
+            let mut page = if new { pages.init(block, Kind::Nodes, 0) } else { pages.page_mut(block) };
+            let mut node = layout.node_mut(&mut page, at);
+            node.init(level, self.row.code());
+            node.set_upper(next);
+            node.set_tids(self.row.tid.into_iter());
+            node.set_list(lists.first().map_or(&[][..], |list| list));
+            let full = layout.free_slot(page.as_page()).is_none();
+            pages.commit();
+            if full {
+                self.note_full(block);
+            } else {
+                self.opened().remembered.target.set(Some(block));
+            }
+            return Ok(id);
+        }
+        Err(damaged(self.opened().index, "no room could be found for a node"))
+    }
+
+    fn replace(&mut self, id: NodeId, level: u8, old: &[NodeId], new: &[NodeId]) -> SqlResult<bool> {
+        let Some(target) = self.target(id, level) else { return Ok(false) };
+        let mut pages = self.opened().change(&[target.place.block], self.logging);
+        let replaced = target.apply(&self.opened().layout, &mut pages, old, new);
+        if replaced {
+            pages.commit();
+        }
+        Ok(replaced)
+    }
+
+    fn replace_all(&mut self, updates: &Updates, done: &mut Vec<bool>) -> SqlResult<()> {
+        let first = done.len();
+        done.resize(first + updates.len(), false);
+        let mut targets: Vec<_> = updates
+            .iter()
+            .enumerate()
+            .filter_map(|(at, update)| Some((self.target(update.id, update.level)?, at, update)))
+            .collect();
+        targets.sort_unstable_by_key(|(target, ..)| target.place);
+        let mut rest = &targets[..];
+        while !rest.is_empty() {
+            pgrx::check_for_interrupts!();
+            // As many as lie on the next few pages.
+            let mut blocks: Vec<Block> = Vec::with_capacity(PAGES);
+            let mut count = 0;
+            for (target, ..) in rest {
+                if blocks.last() != Some(&target.place.block) {
+                    if blocks.len() == PAGES {
+                        break;
+                    }
+                    blocks.push(target.place.block);
+                }
+                count += 1;
+            }
+            let mut pages = self.opened().change(&blocks, self.logging);
+            let mut any = false;
+            for (target, at, update) in &rest[..count] {
+                let replaced = target.apply(&self.opened().layout, &mut pages, update.old, update.new);
+                done[first + at] = replaced;
+                any |= replaced;
+            }
+            if any {
+                pages.commit();
+            }
+            rest = &rest[count..];
+        }
+        Ok(())
+    }
+
+    fn probe(&mut self, id: NodeId, query: &mut Query) -> SqlResult<bool> {
+        let remembered = std::rc::Rc::clone(&self.opened().remembered);
+        Ok(self.nodes.look(id, |_, node| remembered.space.probe(node.code(), query)).is_some())
+    }
+
+    fn raise_entry(&mut self, entry: Entry) -> SqlResult<bool> {
+        for _ in 0..ATTEMPTS {
+            let present = self.opened().read_meta()?.entry;
+            if let Some(present) = present
+                && present.level >= entry.level
+                && self.nodes.look(present.id, |_, node| node.live()) == Some(true)
+            {
+                return Ok(false);
+            }
+            let raised = self.change_meta(|meta| {
+                let same = meta.entry == present;
+                if same {
+                    meta.entry = Some(entry);
+                }
+                same
+            })?;
+            if raised {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Graph {
+    /// Notes that a page has no free slot.
+    fn note_full(&self, block: Block) {
+        let opened = self.opened();
+        if opened.remembered.target.get() == Some(block) {
+            opened.remembered.target.set(None);
+        }
+        if self.logging == Logging::Generic {
+            opened.index.note_room(block, false);
+        }
+    }
+
+    /// Where the list of `id` on layer `level` is.
+    fn target(&self, id: NodeId, level: u8) -> Option<Target> {
+        let layout = self.opened().layout;
+        if level == 0 {
+            return Some(Target { id, level, generation: 0, place: layout.place(id) });
+        }
+        let (side, generation) = self.nodes.upper_entry(id, level)?;
+        Some(Target { id, level, generation, place: layout.side_place(side) })
+    }
+}
+
+/// A list to be changed, and where it is.
+struct Target {
+    id: NodeId,
+    level: u8,
+    /// The node's, for lists above layer 0.
+    generation: u16,
+    place: Place,
+}
+
+impl Target {
+    /// Replaces the list if it is `old`.
+    fn apply(
+        &self,
+        layout: &super::layout::Layout,
+        pages: &mut crate::storage::Change,
+        old: &[NodeId],
+        new: &[NodeId],
+    ) -> bool {
+        let Place { block, at } = self.place;
+        if self.level == 0 {
+            let unchanged = layout.node(pages.page(block), at).is_some_and(|node| node.list().eq(old.iter().copied()));
+            if unchanged {
+                layout.node_mut(&mut pages.page_mut(block), at).set_list(new);
+            }
+            return unchanged;
+        }
+        let unchanged = layout.side(pages.page(block), at).is_some_and(|entry| {
+            entry.is(self.id, self.generation, self.level) && entry.list().eq(old.iter().copied())
+        });
+        if unchanged {
+            layout.side_mut(&mut pages.page_mut(block), at).set_list(new);
+        }
+        unchanged
+    }
+}

@@ -1,0 +1,120 @@
+//! `aminsert`: one more row.
+//!
+//! 1. Take the insertion lock, shared. A vacuum waits for all who hold it before it repairs lists, so that none of them
+//!    links to a node that it is about to free.
+//! 2. Compute the code, search, write the node and link it ([`vs_graph::Inserter`] over [`Graph`]); or add the row to
+//!    the node that has the very same code.
+
+use super::graph::{Graph, NewRow};
+use super::layout::Tid;
+use super::open::Opened;
+use crate::embedding::Embedding;
+use crate::error::{OrRaise, SqlError, SqlResult};
+use crate::storage::{Barrier, Index, Logging, Mode};
+use pgrx::PgSqlErrorCode;
+use pgrx::prelude::*;
+use std::cell::RefCell;
+use vs_graph::{Inserted, Inserter};
+use vs_quantize::{Error, Header, Query, Scratch};
+
+/// Memory that insertions reuse.
+#[derive(Default)]
+pub struct Workspace {
+    inserter: Inserter,
+    query: Query,
+    scratch: Scratch,
+    row: NewRow,
+}
+
+thread_local! {
+    static WORKSPACE: RefCell<Workspace> = RefCell::default();
+}
+
+/// The level of a row's node: random, and the same whenever the same row is inserted.
+pub fn level(params: &vs_graph::Params, tid: Tid) -> u8 {
+    // SplitMix64 (Steele, Lea & Flood 2014): every bit of the address reaches every bit of the result.
+    let mut x = tid.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    params.level(x ^ x >> 31)
+}
+
+/// Encodes `embedding` into `code`. `None` for what has no code: under the cosine, the zero vector.
+pub fn encode(
+    space: &vs_quantize::Space,
+    embedding: &Embedding<'_>,
+    scratch: &mut Scratch,
+    code: &mut [i8],
+) -> SqlResult<Option<Header>> {
+    match space.encode(embedding.elements(), scratch, code) {
+        Ok(header) => Ok(Some(header)),
+        Err(Error::Zero) => Ok(None),
+        Err(error) => Err(SqlError::new(PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, error.to_string())),
+    }
+}
+
+/// Inserts a row through `graph`; false if it has no place in the index.
+pub fn insert_row(
+    graph: &mut Graph,
+    workspace: &mut Workspace,
+    embedding: &Embedding<'_>,
+    tid: Tid,
+) -> SqlResult<bool> {
+    let opened = graph.nodes.opened.clone();
+    opened.check(embedding)?;
+    workspace.row.code.resize(opened.layout.dims(), 0);
+    let header = encode(opened.space(), embedding, &mut workspace.scratch, &mut workspace.row.code)?;
+    let Some(header) = header else { return Ok(false) };
+    graph.bind_tag(embedding.tag())?;
+    workspace.row.header = header;
+    workspace.row.tid = Some(tid);
+    opened.space().probe(header.with(&workspace.row.code), &mut workspace.query);
+    std::mem::swap(&mut graph.row, &mut workspace.row);
+    let params = opened.params();
+    let level = level(&params, tid);
+    let inserted = loop {
+        match workspace.inserter.insert(graph, &params, &workspace.query, level) {
+            Ok(Inserted::New(_)) => break Ok(true),
+            Ok(Inserted::Same(id)) => match graph.join(id) {
+                Ok(true) => break Ok(true),
+                Ok(false) => {}
+                Err(error) => break Err(error),
+            },
+            Err(error) => break Err(error),
+        }
+    };
+    std::mem::swap(&mut graph.row, &mut workspace.row);
+    inserted
+}
+
+fn insert(index: Index, embedding: &Embedding<'_>, tid: Tid) -> SqlResult<()> {
+    let _barrier = Barrier::acquire(index, Mode::Shared);
+    let mut graph = Graph::new(Opened::open(index)?, Logging::Generic);
+    let mut workspace = WORKSPACE.take();
+    let inserted = insert_row(&mut graph, &mut workspace, embedding, tid);
+    WORKSPACE.set(workspace);
+    inserted.map(|_| ())
+}
+
+/// `aminsert`
+#[pg_guard]
+pub unsafe extern "C-unwind" fn aminsert(
+    index: pg_sys::Relation,
+    values: *mut pg_sys::Datum,
+    isnull: *mut bool,
+    heap_tid: pg_sys::ItemPointer,
+    _heap: pg_sys::Relation,
+    _check_unique: pg_sys::IndexUniqueCheck::Type,
+    _index_unchanged: bool,
+    _index_info: *mut pg_sys::IndexInfo,
+) -> bool {
+    // SAFETY: PostgreSQL passes an open index with one column, its value, and the row's address.
+    unsafe {
+        if *isnull {
+            return false;
+        }
+        let embedding = Embedding::read(*values).or_raise();
+        insert(Index::new(index), &embedding, Tid::from_pointer(*heap_tid)).or_raise();
+    }
+    false
+}

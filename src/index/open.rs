@@ -1,0 +1,144 @@
+//! An index opened for one operation, and what a session remembers of it from one operation to the next.
+
+use super::layout::{Layout, Meta};
+use crate::embedding::{Embedding, different_dims, literal};
+use crate::error::{SqlError, SqlResult};
+use crate::storage::{Block, Change, Hints, Index, Kind, Logging};
+use pgrx::PgSqlErrorCode;
+use pgrx::pg_sys;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use vs_graph::Params;
+use vs_quantize::{Metric, Space};
+
+/// Indexes that a session remembers; when there are more it starts afresh.
+const REMEMBERED: usize = 64;
+
+thread_local! {
+    static OPENED: RefCell<HashMap<pg_sys::Oid, Rc<Remembered>>> = RefCell::new(HashMap::new());
+}
+
+/// What is worth keeping between operations. All of it may be out of date without harm.
+pub struct Remembered {
+    /// The space of the vectors: its random rotation takes a while to make.
+    pub space: Space,
+    /// Where pages were last seen.
+    pub hints: RefCell<Hints>,
+    /// The page that the session's last insertion went to.
+    pub target: Cell<Option<Block>>,
+}
+
+/// An index whose metapage has been read.
+#[derive(Clone)]
+pub struct Opened {
+    /// The relation.
+    pub index: Index,
+    /// The metapage as it was then. Only the entry point, the tag and the side page change.
+    pub meta: Meta,
+    /// The sizes.
+    pub layout: Layout,
+    /// What the session remembers.
+    pub remembered: Rc<Remembered>,
+}
+
+impl Opened {
+    /// Opens `index`.
+    ///
+    /// # Errors
+    /// `index_corrupted` if its metapage makes no sense.
+    pub fn open(index: Index) -> SqlResult<Self> {
+        let known = OPENED.with_borrow(|opened| opened.get(&index.oid()).cloned());
+        let meta = match &known {
+            Some(known) => Meta::read(index.read(&mut known.hints.borrow_mut(), 0).page()),
+            None => Meta::read(index.read(&mut Hints::default(), 0).page()),
+        };
+        let meta = meta.ok_or_else(|| damaged(index, "its first page is not a vs_hnsw metapage"))?;
+        let layout = Layout::new(meta.dims, meta.m).ok_or_else(|| damaged(index, "a node would not fit on a page"))?;
+        let fits = |known: &Rc<Remembered>| known.space.dims() == meta.dims && known.space.metric() == meta.metric;
+        let remembered = match known.filter(fits) {
+            Some(known) => known,
+            None => remember(index, meta.dims, meta.metric)?,
+        };
+        Ok(Self { index, meta, layout, remembered })
+    }
+
+    /// Reads the metapage again.
+    pub fn read_meta(&self) -> SqlResult<Meta> {
+        let page = self.index.read(&mut self.remembered.hints.borrow_mut(), 0);
+        Meta::read(page.page()).ok_or_else(|| damaged(self.index, "its first page is not a vs_hnsw metapage"))
+    }
+
+    /// The space of the vectors.
+    pub fn space(&self) -> &Space {
+        &self.remembered.space
+    }
+
+    /// The parameters of the graph.
+    pub fn params(&self) -> Params {
+        Params { m: self.meta.m, ef_construction: self.meta.ef_construction }
+    }
+
+    /// Locks pages to change them.
+    pub fn change(&self, blocks: &[Block], logging: Logging) -> Change {
+        Change::lock(self.index, &mut self.remembered.hints.borrow_mut(), blocks, logging)
+    }
+
+    /// The first page of the list of side pages with room.
+    pub fn side(&self) -> SqlResult<Block> {
+        Ok(self.read_meta()?.side)
+    }
+
+    /// Checks that `embedding` lies in the space of the index, as the operators check their operands.
+    ///
+    /// # Errors
+    /// Those of the operators: different dimensions, different models.
+    pub fn check(&self, embedding: &Embedding<'_>) -> SqlResult<()> {
+        if embedding.dims() != self.meta.dims {
+            return Err(different_dims(embedding.dims(), self.meta.dims));
+        }
+        check_tags(self.index, self.meta.tag, embedding.tag())
+    }
+}
+
+/// The error for an embedding whose model is not that of the embeddings in the index.
+pub fn check_tags(index: Index, ours: u32, theirs: u32) -> SqlResult<()> {
+    if ours == theirs || ours == 0 || theirs == 0 {
+        return Ok(());
+    }
+    Err(SqlError::new(
+        PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
+        format!("embeddings from different models: {} and {}", literal::tag_text(theirs), literal::tag_text(ours)),
+    )
+    .detail(format!("Index \"{}\" holds embeddings of model {}.", index.name(), literal::tag_text(ours)))
+    .hint(
+        "Embed all rows with one model. To change the model, set the column to NULL, VACUUM the table, and embed again.",
+    ))
+}
+
+/// The error for an index that cannot be what we wrote.
+pub fn damaged(index: Index, why: &str) -> SqlError {
+    SqlError::new(PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED, format!("index \"{}\" is damaged", index.name()))
+        .detail(format!("Found that {why}."))
+        .hint("Please REINDEX it.")
+}
+
+/// The space for an index, remembered from now on.
+pub fn remember(index: Index, dims: usize, metric: Metric) -> SqlResult<Rc<Remembered>> {
+    let space = Space::new(dims, metric).map_err(|error| damaged(index, &error.to_string()))?;
+    let remembered =
+        Rc::new(Remembered { space, hints: RefCell::new(Hints::default()), target: Cell::new(None) });
+    OPENED.with_borrow_mut(|opened| {
+        if opened.len() >= REMEMBERED {
+            opened.clear();
+        }
+        opened.insert(index.oid(), Rc::clone(&remembered));
+    });
+    Ok(remembered)
+}
+
+/// Whether a page is one of a kind.
+pub fn is_kind(opened: &Opened, block: Block, kind: Kind) -> bool {
+    let mut hints = opened.remembered.hints.borrow_mut();
+    opened.index.read(&mut hints, block).page().kind() == Some(kind)
+}

@@ -1,0 +1,274 @@
+//! Reading pages: pins, shared locks, and where blocks were last seen.
+//!
+//! A visit of a page that is in memory is a handful of calls into the buffer manager, and a search makes hundreds. Two
+//! things make them cheaper. `ReadRecentBuffer` pins a buffer that is *believed* to hold a block, after checking that it
+//! still does, and so saves the look-up in the shared hash table. And pgrx's guard, which turns an `ereport` into a
+//! panic, is set up once for a batch of pins, not once for each call. The calls made outside of it cannot raise: they
+//! are listed in [`raw`] with the reason.
+
+use super::Block;
+use super::page::{PAGE_SIZE, Page};
+use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+
+/// PostgreSQL's functions without pgrx's guard.
+///
+/// `LockBuffer` raises for more than 200 locks held at once (the index holds four at most) and for an invalid mode.
+/// Releasing a pin or a lock that is held does not raise. `ReadBuffer` and `ReadRecentBuffer` may (an I/O error, no
+/// memory for the list of pins), and are called inside one guard for several pages.
+mod raw {
+    use pgrx::pg_sys;
+
+    unsafe extern "C-unwind" {
+        pub(super) fn ReadBuffer(relation: pg_sys::Relation, block: pg_sys::BlockNumber) -> pg_sys::Buffer;
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        pub(super) fn ReadRecentBuffer(
+            file: pg_sys::RelFileNode,
+            fork: pg_sys::ForkNumber::Type,
+            block: pg_sys::BlockNumber,
+            buffer: pg_sys::Buffer,
+        ) -> bool;
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        pub(super) fn ReadRecentBuffer(
+            file: pg_sys::RelFileLocator,
+            fork: pg_sys::ForkNumber::Type,
+            block: pg_sys::BlockNumber,
+            buffer: pg_sys::Buffer,
+        ) -> bool;
+        pub(super) fn LockBuffer(buffer: pg_sys::Buffer, mode: std::ffi::c_int);
+        pub(super) fn ReleaseBuffer(buffer: pg_sys::Buffer);
+    }
+}
+
+/// Pins taken at once. PostgreSQL keeps eight in an array of each process and more in a hash table.
+const BATCH: usize = 7;
+
+/// Blocks whose buffer is remembered: of a larger index, the first 32 GB.
+const MOST_HINTS: usize = 4 << 20;
+
+/// For each block of an index the buffer it was last seen in, 4 bytes each. Nothing breaks if a hint is wrong.
+#[derive(Debug, Default)]
+pub struct Hints(Vec<pg_sys::Buffer>);
+
+impl Hints {
+    #[inline]
+    fn get(&self, block: Block) -> pg_sys::Buffer {
+        self.0.get(block as usize).copied().unwrap_or(0)
+    }
+
+    /// Makes room for an index of `blocks` pages; without memory for it there are fewer hints.
+    fn fit(&mut self, blocks: Block) {
+        let wanted = (blocks as usize).min(MOST_HINTS);
+        if wanted > self.0.len() && self.0.try_reserve(wanted - self.0.len()).is_ok() {
+            self.0.resize(wanted, 0);
+        }
+    }
+
+    /// The page's bytes in memory if its place is known, to be asked for ahead of time. Whatever is there by now must
+    /// not be looked at.
+    #[inline]
+    pub fn expected_at(&self, block: Block) -> Option<*const u8> {
+        let buffer = self.get(block);
+        // SAFETY: computes an address, of a buffer that exists: numbers never leave the pool, whose size is fixed.
+        (buffer > 0).then(|| unsafe { pg_sys::BufferBlocks }.cast::<u8>().wrapping_add((buffer as usize - 1) * PAGE_SIZE).cast_const())
+    }
+}
+
+/// An open index relation.
+#[derive(Clone, Copy)]
+pub struct Index {
+    relation: pg_sys::Relation,
+}
+
+impl Index {
+    /// Wraps an open relation.
+    ///
+    /// # Safety
+    /// It must be valid, and stay open and locked for as long as the value and its copies are used.
+    pub unsafe fn new(relation: pg_sys::Relation) -> Self {
+        Self { relation }
+    }
+
+    /// The relation.
+    pub fn relation(self) -> pg_sys::Relation {
+        self.relation
+    }
+
+    /// Its OID.
+    pub fn oid(self) -> pg_sys::Oid {
+        // SAFETY: the relation is open.
+        unsafe { (*self.relation).rd_id }
+    }
+
+    /// Its name, for messages.
+    pub fn name(self) -> String {
+        // SAFETY: the relation is open, and its name is a zero-terminated string.
+        unsafe { std::ffi::CStr::from_ptr((*(*self.relation).rd_rel).relname.data.as_ptr()) }
+            .to_string_lossy()
+            .into_owned()
+    }
+
+    /// Whether it is a temporary table's.
+    pub fn is_temporary(self) -> bool {
+        // SAFETY: the relation is open.
+        unsafe { (*(*self.relation).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP }
+    }
+
+    /// The number of its pages.
+    pub fn blocks(self) -> Block {
+        // SAFETY: the relation is open.
+        unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM) }
+    }
+
+    /// Pins `block` and remembers where.
+    ///
+    /// # Safety
+    /// May raise an error of PostgreSQL's: to be called inside a guard, in a frame that owns nothing.
+    #[inline]
+    unsafe fn pin(self, hints: &mut Hints, block: Block) -> pg_sys::Buffer {
+        let recent = hints.get(block);
+        // SAFETY: the relation is open; ReadRecentBuffer checks that the buffer holds the block, whatever we pass.
+        unsafe {
+            #[cfg(any(feature = "pg14", feature = "pg15"))]
+            let file = (*self.relation).rd_node;
+            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+            let file = (*self.relation).rd_locator;
+            if recent != 0 && raw::ReadRecentBuffer(file, pg_sys::ForkNumber::MAIN_FORKNUM, block, recent) {
+                return recent;
+            }
+            let buffer = raw::ReadBuffer(self.relation, block);
+            if let Some(hint) = hints.0.get_mut(block as usize)
+                && buffer > 0
+            {
+                *hint = buffer;
+            }
+            buffer
+        }
+    }
+
+    /// Calls `look` with the position and the page of each of `blocks`, under a shared lock.
+    ///
+    /// `look` must not call PostgreSQL.
+    #[inline]
+    pub fn visit(self, hints: &mut Hints, blocks: &[Block], mut look: impl FnMut(usize, Page<'_>)) {
+        if let Some(&last) = blocks.last()
+            && last as usize >= hints.0.len()
+        {
+            hints.fit(self.blocks());
+        }
+        let mut first = 0;
+        for batch in blocks.chunks(BATCH) {
+            let mut pins = Pins { buffers: [0; BATCH], count: 0 };
+            // SAFETY: the closure owns nothing and cannot panic: `chunks` gives at most BATCH blocks.
+            unsafe {
+                pg_guard_ffi_boundary(|| {
+                    for (slot, &block) in pins.buffers.iter_mut().zip(batch) {
+                        *slot = self.pin(hints, block);
+                        pins.count += 1;
+                    }
+                });
+            }
+            for at in 0..batch.len() {
+                let lock = pins.lock(at);
+                look(first + at, lock.page());
+            }
+            first += batch.len();
+        }
+    }
+
+    /// The page `block` under a shared lock.
+    pub fn read(self, hints: &mut Hints, block: Block) -> Shared {
+        if block as usize >= hints.0.len() {
+            hints.fit(self.blocks());
+        }
+        let buffer = self.pin_one(hints, block);
+        // SAFETY: the buffer is pinned.
+        unsafe { raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32) };
+        Shared { buffer }
+    }
+
+    /// Pins a page; the caller owns the pin.
+    pub(super) fn pin_one(self, hints: &mut Hints, block: Block) -> pg_sys::Buffer {
+        // SAFETY: the closure owns nothing.
+        unsafe { pg_guard_ffi_boundary(|| self.pin(hints, block)) }
+    }
+}
+
+/// Pins of a batch.
+struct Pins {
+    buffers: [pg_sys::Buffer; BATCH],
+    count: usize,
+}
+
+impl Pins {
+    /// Locks the page at `at`; dropping the lock drops the pin.
+    #[inline]
+    fn lock(&mut self, at: usize) -> Shared {
+        let buffer = std::mem::take(&mut self.buffers[at]);
+        // SAFETY: the buffer is pinned, and its pin is handed to the lock.
+        unsafe { raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32) };
+        Shared { buffer }
+    }
+}
+
+impl Drop for Pins {
+    #[inline]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for &buffer in &self.buffers[..self.count] {
+            if buffer != 0 {
+                // SAFETY: pinned by us.
+                unsafe { raw::ReleaseBuffer(buffer) };
+            }
+        }
+    }
+}
+
+/// A page under a shared content lock, and pinned.
+pub struct Shared {
+    buffer: pg_sys::Buffer,
+}
+
+impl Shared {
+    /// The page.
+    #[inline]
+    pub fn page(&self) -> Page<'_> {
+        // SAFETY: the buffer is pinned, so its page stays where it is; the lock keeps writers away.
+        Page(unsafe { &*pg_sys::BufferGetPage(self.buffer).cast::<[u8; PAGE_SIZE]>() })
+    }
+}
+
+impl Drop for Shared {
+    #[inline]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // SAFETY: pinned and locked by us.
+        unsafe { release(self.buffer) };
+    }
+}
+
+/// Unlocks and unpins.
+///
+/// # Safety
+/// The caller holds a lock and a pin on `buffer`.
+#[inline]
+pub(super) unsafe fn release(buffer: pg_sys::Buffer) {
+    // SAFETY: as above.
+    unsafe {
+        raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+        raw::ReleaseBuffer(buffer);
+    }
+}
+
+/// Locks for writing.
+///
+/// # Safety
+/// The caller holds a pin on `buffer`, and no lock on it or on any later block.
+pub(super) unsafe fn lock_exclusive(buffer: pg_sys::Buffer) {
+    // SAFETY: as above.
+    unsafe { raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32) };
+}

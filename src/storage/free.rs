@@ -1,0 +1,122 @@
+//! New pages, pages with room, and locks that outlast a page.
+
+use super::Block;
+use super::buffer::Index;
+use super::page::{Kind, PAGE_SIZE, PageMut};
+use pgrx::pg_sys;
+
+/// What the free space map is asked for and told: a page has room or it has not.
+const ROOM: usize = PAGE_SIZE / 2;
+
+impl Index {
+    /// Appends a page of zeros and returns its number.
+    ///
+    /// No content lock may be held: this waits for others that extend the file.
+    pub fn extend(self) -> Block {
+        // SAFETY: the relation is open. P_NEW asks for a new last page; its pin is released at once.
+        unsafe {
+            let local = self.is_temporary();
+            if !local {
+                pg_sys::LockRelationForExtension(self.relation(), pg_sys::ExclusiveLock as i32);
+            }
+            let buffer = pg_sys::ReadBufferExtended(
+                self.relation(),
+                pg_sys::ForkNumber::MAIN_FORKNUM,
+                pg_sys::InvalidBlockNumber,
+                pg_sys::ReadBufferMode::RBM_NORMAL,
+                std::ptr::null_mut(),
+            );
+            if !local {
+                pg_sys::UnlockRelationForExtension(self.relation(), pg_sys::ExclusiveLock as i32);
+            }
+            let block = pg_sys::BufferGetBlockNumber(buffer);
+            pg_sys::ReleaseBuffer(buffer);
+            block
+        }
+    }
+
+    /// A page that is believed to have room.
+    pub fn page_with_room(self) -> Option<Block> {
+        // SAFETY: the relation is open.
+        let block = unsafe { pg_sys::GetPageWithFreeSpace(self.relation(), ROOM) };
+        (block != pg_sys::InvalidBlockNumber).then_some(block)
+    }
+
+    /// Notes whether `block` has room, for everybody.
+    pub fn note_room(self, block: Block, room: bool) {
+        // SAFETY: the relation is open; the map holds anything for any block.
+        unsafe { pg_sys::RecordPageWithFreeSpace(self.relation(), block, if room { PAGE_SIZE - 1 } else { 0 }) };
+    }
+
+    /// Makes notes about the blocks from `first` on (before `end`) findable: the upper levels of the map follow.
+    pub fn publish_room(self, first: Block, end: Block) {
+        // SAFETY: the relation is open.
+        unsafe { pg_sys::FreeSpaceMapVacuumRange(self.relation(), first, end) };
+    }
+}
+
+/// How a [`Barrier`] is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// With others of this mode.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
+/// A lock of PostgreSQL's lock manager on block 0 of an index: held for a whole operation, it may be waited for, is in
+/// `pg_locks`, and takes part in deadlock detection.
+pub struct Barrier {
+    index: Index,
+    mode: i32,
+}
+
+impl Barrier {
+    /// Waits for the lock. No content lock may be held.
+    pub fn acquire(index: Index, mode: Mode) -> Self {
+        let mode = match mode {
+            Mode::Shared => pg_sys::ShareLock,
+            Mode::Exclusive => pg_sys::ExclusiveLock,
+        } as i32;
+        // SAFETY: the relation is open; the lock names a page and touches none.
+        unsafe { pg_sys::LockPage(index.relation(), 0, mode) };
+        Self { index, mode }
+    }
+}
+
+impl Drop for Barrier {
+    fn drop(&mut self) {
+        // After an error the transaction's end releases it.
+        if !std::thread::panicking() {
+            // SAFETY: taken by `acquire` on the same page in the same mode.
+            unsafe { pg_sys::UnlockPage(self.index.relation(), 0, self.mode) };
+        }
+    }
+}
+
+/// Writes the init fork of an unlogged index: one metapage, logged.
+pub fn write_init_fork(index: Index, write: impl FnOnce(&mut PageMut<'_>)) {
+    let mut image = Box::new([0u8; PAGE_SIZE]);
+    let mut page = PageMut(&mut image);
+    page.init(Kind::Meta, 0);
+    write(&mut page);
+    // SAFETY: the relation is open, its init fork has been created by the caller of `ambuildempty`, and the new page is
+    // locked before it is written. It is logged as PostgreSQL's own access methods do (`btbuildempty`).
+    unsafe {
+        let buffer = pg_sys::ReadBufferExtended(
+            index.relation(),
+            pg_sys::ForkNumber::INIT_FORKNUM,
+            pg_sys::InvalidBlockNumber,
+            pg_sys::ReadBufferMode::RBM_NORMAL,
+            std::ptr::null_mut(),
+        );
+        pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+        let target: *mut [u8; PAGE_SIZE] = pg_sys::BufferGetPage(buffer).cast();
+        pg_sys::CritSectionCount += 1;
+        *target = *image;
+        pg_sys::MarkBufferDirty(buffer);
+        pg_sys::log_newpage_buffer(buffer, true);
+        pg_sys::CritSectionCount -= 1;
+        pg_sys::UnlockReleaseBuffer(buffer);
+    }
+}
