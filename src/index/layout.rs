@@ -173,11 +173,6 @@ impl Layout {
         (self.side - SIDE_DATA) / TID
     }
 
-    /// Bytes of a slot.
-    pub fn slot_size(&self) -> usize {
-        self.slot
-    }
-
     /// One more than the highest node number in a file of `blocks` pages.
     pub fn ids(&self, blocks: Block) -> usize {
         blocks.saturating_sub(1) as usize * self.per_page

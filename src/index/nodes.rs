@@ -13,6 +13,9 @@ use crate::storage::{Block, Page};
 use vs_graph::{Candidate, Entry, NONE, NodeId, Storage};
 use vs_quantize::Query;
 
+/// Bytes of a slot that are asked for before the slot is visited. The processor fetches what follows by itself.
+const AHEAD: usize = 256;
+
 /// How often the TIDs of a node are read again because others change them.
 const ATTEMPTS: usize = 100;
 
@@ -56,6 +59,13 @@ impl Nodes {
         self.ends.push(self.order.len());
         let hints = &mut *self.opened.remembered.hints.borrow_mut();
         let (order, ends) = (&self.order, &self.ends);
+        for &block in &self.blocks {
+            hints.prefetch_descriptor(block);
+        }
+        for &id in order {
+            let place = layout.place(id);
+            hints.prefetch(place.block, layout.slot_offset(place.at), AHEAD);
+        }
         let mut first = 0;
         self.opened.index.visit(hints, &self.blocks, |at, page| {
             for &id in &order[first..ends[at]] {

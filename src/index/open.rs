@@ -3,7 +3,7 @@
 use super::layout::{Layout, Meta};
 use crate::embedding::{Embedding, different_dims, literal};
 use crate::error::{SqlError, SqlResult};
-use crate::storage::{Block, Change, Hints, Index, Kind, Logging};
+use crate::storage::{Block, Change, Hints, Index, Logging};
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
@@ -135,10 +135,4 @@ pub fn remember(index: Index, dims: usize, metric: Metric) -> SqlResult<Rc<Remem
         opened.insert(index.oid(), Rc::clone(&remembered));
     });
     Ok(remembered)
-}
-
-/// Whether a page is one of a kind.
-pub fn is_kind(opened: &Opened, block: Block, kind: Kind) -> bool {
-    let mut hints = opened.remembered.hints.borrow_mut();
-    opened.index.read(&mut hints, block).page().kind() == Some(kind)
 }

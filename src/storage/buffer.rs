@@ -37,6 +37,7 @@ mod raw {
         ) -> bool;
         pub(super) fn LockBuffer(buffer: pg_sys::Buffer, mode: std::ffi::c_int);
         pub(super) fn ReleaseBuffer(buffer: pg_sys::Buffer);
+        pub(super) static BufferDescriptors: *const std::ffi::c_void;
     }
 }
 
@@ -64,13 +65,33 @@ impl Hints {
         }
     }
 
-    /// The page's bytes in memory if its place is known, to be asked for ahead of time. Whatever is there by now must
-    /// not be looked at.
+    /// Asks the processor for the parts of a page that a visit will read, if it is known where they are: the header,
+    /// the special area, and `len` bytes from `offset` of the index's bytes on. A hint and nothing else: whatever is at
+    /// that place by now is not looked at.
     #[inline]
-    pub fn expected_at(&self, block: Block) -> Option<*const u8> {
+    pub fn prefetch(&self, block: Block, offset: usize, len: usize) {
         let buffer = self.get(block);
-        // SAFETY: computes an address, of a buffer that exists: numbers never leave the pool, whose size is fixed.
-        (buffer > 0).then(|| unsafe { pg_sys::BufferBlocks }.cast::<u8>().wrapping_add((buffer as usize - 1) * PAGE_SIZE).cast_const())
+        if buffer <= 0 {
+            return;
+        }
+        // SAFETY: reads a pointer that is set once, when the process attaches to shared memory; the addresses are only
+        // asked for, not read.
+        let page = unsafe { pg_sys::BufferBlocks }.cast::<i8>().wrapping_add((buffer as usize - 1) * PAGE_SIZE);
+        prefetch(page, 1);
+        prefetch(page.wrapping_add(PAGE_SIZE - 1), 1);
+        prefetch(page.wrapping_add(super::page::HEADER + offset), len);
+    }
+
+    /// As [`prefetch`](Self::prefetch) for what PostgreSQL knows of the buffer, which pinning it reads and writes.
+    #[inline]
+    pub fn prefetch_descriptor(&self, block: Block) {
+        let buffer = self.get(block);
+        if buffer > 0 {
+            // SAFETY: as above. Descriptors are padded to 64 bytes on 64-bit machines (buf_internals.h); where they are
+            // not, this asks for the wrong bytes.
+            let descriptors = unsafe { raw::BufferDescriptors }.cast::<i8>();
+            prefetch(descriptors.wrapping_add((buffer as usize - 1) * 64).cast_mut(), 1);
+        }
     }
 }
 
@@ -191,6 +212,22 @@ impl Index {
     pub(super) fn pin_one(self, hints: &mut Hints, block: Block) -> pg_sys::Buffer {
         // SAFETY: the closure owns nothing.
         unsafe { pg_guard_ffi_boundary(|| self.pin(hints, block)) }
+    }
+}
+
+/// Asks the processor for `len` bytes from `first` on; a hint without any other effect.
+#[inline(always)]
+fn prefetch(first: *mut i8, len: usize) {
+    for offset in (0..len).step_by(64) {
+        let line = first.wrapping_add(offset);
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch neither reads nor writes as far as the program can tell and never faults, wherever it
+        // points; SSE is part of every x86-64 processor.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line)
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = line;
     }
 }
 

@@ -19,7 +19,7 @@ use pgrx::pg_sys;
 pub const PAGE_SIZE: usize = pg_sys::BLCKSZ as usize;
 
 /// PostgreSQL's page header.
-const HEADER: usize = std::mem::offset_of!(pg_sys::PageHeaderData, pd_linp);
+pub(super) const HEADER: usize = std::mem::offset_of!(pg_sys::PageHeaderData, pd_linp);
 
 /// The special area.
 const SPECIAL: usize = 8;
