@@ -39,3 +39,25 @@ COMMENT ON OPERATOR FAMILY image_embedding_cosine_ops USING vs_hnsw IS 'nearest 
 COMMENT ON OPERATOR CLASS image_embedding_cosine_ops USING vs_hnsw IS 'nearest by cosine distance, ORDER BY <=>';
 COMMENT ON OPERATOR FAMILY image_embedding_ip_ops USING vs_hnsw IS 'nearest by negative inner product, ORDER BY <#>';
 COMMENT ON OPERATOR CLASS image_embedding_ip_ops USING vs_hnsw IS 'nearest by negative inner product, ORDER BY <#>';
+
+-- Looking at an index. For its owner and superusers.
+
+CREATE FUNCTION vs_hnsw_stats(
+    index regclass,
+    OUT metric text, OUT dims integer, OUT m integer, OUT ef_construction integer, OUT model text, OUT entry_point text,
+    OUT pages bigint, OUT node_pages bigint, OUT side_pages bigint, OUT slots_per_page integer,
+    OUT nodes bigint, OUT dead_nodes bigint, OUT free_slots bigint, OUT rows bigint, OUT killed_rows bigint,
+    OUT unreachable_nodes bigint, OUT mean_degree double precision, OUT nodes_by_level bigint[]
+) AS 'MODULE_PATHNAME', 'vs_hnsw_stats_wrapper' LANGUAGE C STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION vs_hnsw_stats(regclass) IS 'what a vs_hnsw index holds, by reading all of it';
+
+CREATE FUNCTION vs_hnsw_check(index regclass, OUT block bigint, OUT problem text) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'vs_hnsw_check_wrapper' LANGUAGE C STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION vs_hnsw_check(regclass) IS
+    'problems of a vs_hnsw index, no row if there is none; locks the table against writes';
+
+CREATE FUNCTION vs_hnsw_recall(index regclass, queries integer DEFAULT 100, k integer DEFAULT 10)
+    RETURNS double precision
+    AS 'MODULE_PATHNAME', 'vs_hnsw_recall_wrapper' LANGUAGE C STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION vs_hnsw_recall(regclass, integer, integer) IS
+    'share of the k nearest rows that the index finds with the present settings, for sampled rows as queries';

@@ -91,6 +91,16 @@ impl Tid {
         Self(self.0 & !Self::KILLED)
     }
 
+    /// The page of the table.
+    pub fn block(self) -> u32 {
+        (self.0 >> 16) as u32
+    }
+
+    /// The row's number on that page.
+    pub fn offset(self) -> u16 {
+        self.plain().0 as u16
+    }
+
     fn read(bytes: &[u8]) -> Self {
         let offset = u16::from_le_bytes([bytes[4], bytes[5]]);
         Self(u64::from(u32_at(bytes, 0)) << 16 | u64::from(offset))
@@ -99,6 +109,12 @@ impl Tid {
     fn write(self, bytes: &mut [u8]) {
         bytes[..4].copy_from_slice(&((self.0 >> 16) as u32).to_le_bytes());
         bytes[4..TID].copy_from_slice(&(self.0 as u16).to_le_bytes());
+    }
+}
+
+impl std::fmt::Display for Tid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "({},{})", self.block(), self.offset())
     }
 }
 
@@ -156,6 +172,11 @@ impl Layout {
     /// The length of the vectors.
     pub fn dims(&self) -> usize {
         self.dims
+    }
+
+    /// Neighbours chosen for a new node.
+    pub fn m(&self) -> usize {
+        self.m
     }
 
     /// Slots on a page.
@@ -334,6 +355,11 @@ impl<'a> NodeRef<'a> {
     #[inline]
     pub fn overflow(&self) -> u32 {
         u32_at(self.bytes, OVERFLOW)
+    }
+
+    /// The number of TIDs in the slot as it is written, which may be wrong on a damaged page.
+    pub fn inline_count(&self) -> usize {
+        usize::from(self.bytes[5])
     }
 
     /// The TIDs in the slot.

@@ -15,11 +15,13 @@
 
 mod attach;
 mod build;
+mod check;
 mod cost;
 mod crew;
 mod flush;
 mod graph;
 mod insert;
+mod inspect;
 mod kill;
 mod layout;
 mod nodes;

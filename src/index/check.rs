@@ -1,0 +1,325 @@
+//! Whether an index is what it should be: an amcheck for graphs.
+//!
+//! Three passes over the pages, with writers locked out: what exists ([`Known`]), whether every page, node and side
+//! entry is sound in itself, and whether what they name exists. A live node that no search reaches is not an error (the
+//! next vacuum attaches it), nor is a dead node or a freed slot; `vs_hnsw_stats` counts them.
+
+use super::inspect::Held;
+use super::layout::{INLINE_TIDS, Layout, NodeRef, Place, TIDS, Tid};
+use super::nodes::Nodes;
+use super::open::Opened;
+use crate::error::{SqlResult, out_of_memory};
+use crate::storage::{Block, Kind};
+use vs_graph::{MAX_LEVEL, NONE, NodeId};
+
+/// Something wrong.
+pub struct Problem {
+    /// On which page.
+    pub block: Block,
+    /// What.
+    pub text: String,
+}
+
+/// Problems after which the rest is not worth listing.
+const ENOUGH: usize = 1000;
+
+/// What exists: for every possible node number its level plus one (0: no node) and generation, and for every side entry
+/// who owns it.
+struct Known {
+    nodes: Vec<(u8, u16)>,
+    /// Side entries that a node's chain has come to.
+    sides: Vec<bool>,
+}
+
+impl Known {
+    fn level(&self, id: NodeId) -> Option<u8> {
+        self.nodes.get(id as usize).and_then(|node| node.0.checked_sub(1))
+    }
+}
+
+fn filled<T: Clone>(len: usize, value: T) -> SqlResult<Vec<T>> {
+    let mut all = Vec::new();
+    all.try_reserve_exact(len).map_err(|_| out_of_memory("checking an index"))?;
+    all.resize(len, value);
+    Ok(all)
+}
+
+/// Checks an index.
+pub fn check(held: &Held) -> SqlResult<Vec<Problem>> {
+    let opened = Opened::open(held.index())?;
+    let mut check = Check {
+        table_blocks: held.table_blocks(),
+        blocks: held.index().blocks(),
+        layout: opened.layout,
+        nodes: Nodes::new(opened),
+        known: Known { nodes: Vec::new(), sides: Vec::new() },
+        tids: Vec::new(),
+        problems: Vec::new(),
+    };
+    check.run()?;
+    check.problems.truncate(ENOUGH);
+    Ok(check.problems)
+}
+
+struct Check {
+    table_blocks: u32,
+    blocks: Block,
+    layout: Layout,
+    nodes: Nodes,
+    known: Known,
+    tids: Vec<(Tid, Block)>,
+    problems: Vec<Problem>,
+}
+
+/// What is kept of a node after its page has been left.
+struct Chains {
+    id: NodeId,
+    level: u8,
+    generation: u16,
+    upper: u32,
+    overflow: u32,
+}
+
+impl Check {
+    fn report(&mut self, block: Block, text: impl Into<String>) {
+        if self.problems.len() < ENOUGH {
+            self.problems.push(Problem { block, text: text.into() });
+        }
+    }
+
+    fn run(&mut self) -> SqlResult<()> {
+        self.learn()?;
+        for block in 1..self.blocks {
+            pgrx::check_for_interrupts!();
+            for chains in self.check_page(block)? {
+                self.check_upper(block, &chains);
+                self.check_overflow(block, &chains)?;
+            }
+        }
+        self.check_sides_owned();
+        self.check_entry();
+        self.check_tids();
+        Ok(())
+    }
+
+    /// Notes which nodes there are.
+    fn learn(&mut self) -> SqlResult<()> {
+        let layout = self.layout;
+        self.known.nodes = filled(layout.ids(self.blocks), (0, 0))?;
+        self.known.sides = filled(self.blocks as usize * layout.sides_per_page(), false)?;
+        let opened = &self.nodes.opened;
+        for block in 1..self.blocks {
+            pgrx::check_for_interrupts!();
+            let mut hints = opened.remembered.hints.borrow_mut();
+            let lock = opened.index.read(&mut hints, block);
+            for at in 0..layout.slots(lock.page()) {
+                if let (Some(node), Some(id)) = (layout.node(lock.page(), at), layout.id(Place { block, at })) {
+                    self.known.nodes[id as usize] = (node.level().saturating_add(1), node.generation());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks a page and the nodes on it; returns those with side entries.
+    fn check_page(&mut self, block: Block) -> SqlResult<Vec<Chains>> {
+        let layout = self.layout;
+        let mut found = Vec::new();
+        let mut problems = Vec::new();
+        let mut tids = Vec::new();
+        {
+            let opened = &self.nodes.opened;
+            let mut hints = opened.remembered.hints.borrow_mut();
+            let lock = opened.index.read(&mut hints, block);
+            let page = lock.page();
+            if page.is_new() {
+                return Ok(found);
+            }
+            if !page.is_sound() {
+                problems.push("the page's header is damaged".to_owned());
+            }
+            if !matches!(page.kind(), Some(Kind::Nodes | Kind::Side)) {
+                problems.push("the page is of no known kind".to_owned());
+            }
+            for at in 0..layout.slots(page) {
+                let (Some(node), Some(id)) = (layout.node(page, at), layout.id(Place { block, at })) else { continue };
+                problems.extend(self.node_problems(id, &node).into_iter().map(|text| format!("node {id}: {text}")));
+                tids.extend(node.tids().map(|tid| (tid.plain(), block)));
+                found.push(Chains {
+                    id,
+                    level: node.level(),
+                    generation: node.generation(),
+                    upper: node.upper(),
+                    overflow: node.overflow(),
+                });
+            }
+        }
+        self.tids.try_reserve(tids.len()).map_err(|_| out_of_memory("checking an index"))?;
+        self.tids.extend(tids);
+        for text in problems {
+            self.report(block, text);
+        }
+        Ok(found)
+    }
+
+    fn node_problems(&self, id: NodeId, node: &NodeRef<'_>) -> Vec<String> {
+        let mut problems = Vec::new();
+        if node.level() > MAX_LEVEL {
+            problems.push(format!("level {} is above {MAX_LEVEL}", node.level()));
+        }
+        if node.inline_count() > INLINE_TIDS {
+            problems.push(format!("{} rows in a slot for {INLINE_TIDS}", node.inline_count()));
+        }
+        if node.degree() > 2 * self.layout.m() {
+            problems.push(format!("a list of {} for {}", node.degree(), 2 * self.layout.m()));
+        }
+        let code = node.code();
+        let norm: u64 = code.values.iter().map(|&c| u64::from(c.unsigned_abs()).pow(2)).sum();
+        let header = code.header;
+        let finite = header.scale.is_finite() && header.scale >= 0.0 && header.error >= 0.0 && !header.error.is_nan();
+        if norm != u64::from(header.norm) || !finite {
+            problems.push("the code and what is kept of it do not agree".to_owned());
+        }
+        problems.extend(self.list_problems(id, 0, &node.list().collect::<Vec<_>>()));
+        problems
+    }
+
+    /// What is wrong with a list of neighbours.
+    fn list_problems(&self, id: NodeId, level: u8, list: &[NodeId]) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (at, &member) in list.iter().enumerate() {
+            let text = if member == id {
+                "names the node itself"
+            } else if list[..at].contains(&member) {
+                "names a node twice"
+            } else {
+                match self.known.level(member) {
+                    None => "names a node that is not there",
+                    Some(highest) if highest < level => "names a node that is not on that layer",
+                    Some(_) => continue,
+                }
+            };
+            problems.push(format!("its list of layer {level} {text} ({member})"));
+        }
+        problems
+    }
+
+    /// Follows a node's lists above layer 0.
+    fn check_upper(&mut self, block: Block, node: &Chains) {
+        let mut side = node.upper;
+        for layer in 1..=node.level.min(MAX_LEVEL) {
+            let read = |entry: super::layout::SideRef<'_>| (entry.next(), entry.list().collect::<Vec<_>>());
+            let found = self.exists(side).then(|| self.nodes.look_side(side, node.id, node.generation, layer, read));
+            let Some((next, list)) = found.flatten() else {
+                self.report(block, format!("node {}: its list of layer {layer} is not there", node.id));
+                return;
+            };
+            self.own(block, node.id, side);
+            for text in self.list_problems(node.id, layer, &list) {
+                self.report(block, format!("node {}: {text}", node.id));
+            }
+            side = next;
+        }
+        if side != NONE {
+            self.report(block, format!("node {}: lists above its highest layer", node.id));
+        }
+    }
+
+    /// Follows a node's further rows.
+    fn check_overflow(&mut self, block: Block, node: &Chains) -> SqlResult<()> {
+        let mut side = node.overflow;
+        while side != NONE {
+            pgrx::check_for_interrupts!();
+            let read = |entry: super::layout::SideRef<'_>| (entry.next(), entry.tids().collect::<Vec<_>>());
+            let found = self.exists(side).then(|| self.nodes.look_side(side, node.id, node.generation, TIDS, read));
+            let Some((next, tids)) = found.flatten() else {
+                self.report(block, format!("node {}: an entry with rows is not there", node.id));
+                return Ok(());
+            };
+            if !self.own(block, node.id, side) {
+                return Ok(());
+            }
+            if tids.is_empty() {
+                self.report(block, format!("node {}: an entry for rows is empty", node.id));
+            }
+            self.tids.try_reserve(tids.len()).map_err(|_| out_of_memory("checking an index"))?;
+            self.tids.extend(tids.iter().map(|tid| (tid.plain(), block)));
+            side = next;
+        }
+        Ok(())
+    }
+
+    /// Whether a side entry can be where its number says.
+    fn exists(&self, side: u32) -> bool {
+        side != NONE && self.layout.side_place(side).block < self.blocks
+    }
+
+    /// Notes that a side entry has an owner; false if it had one already.
+    fn own(&mut self, block: Block, id: NodeId, side: u32) -> bool {
+        let Some(owned) = self.known.sides.get_mut(side as usize) else { return false };
+        let first = !std::mem::replace(owned, true);
+        if !first {
+            self.report(block, format!("node {id}: side entry {side} is in two chains"));
+        }
+        first
+    }
+
+    /// Every side entry in use must be in its owner's chain.
+    fn check_sides_owned(&mut self) {
+        let layout = self.layout;
+        for block in 1..self.blocks {
+            let mut lost = Vec::new();
+            {
+                let opened = &self.nodes.opened;
+                let mut hints = opened.remembered.hints.borrow_mut();
+                let lock = opened.index.read(&mut hints, block);
+                for at in 0..layout.sides(lock.page()) {
+                    let Some(entry) = layout.side(lock.page(), at).filter(|entry| entry.kind() != 0) else { continue };
+                    let number = layout.side_id(Place { block, at });
+                    if !number.is_some_and(|number| self.known.sides.get(number as usize) == Some(&true)) {
+                        lost.push(entry.owner());
+                    }
+                }
+            }
+            for owner in lost {
+                self.report(block, format!("a side entry of node {owner} is in no chain"));
+            }
+        }
+    }
+
+    fn check_entry(&mut self) {
+        match self.nodes.opened.meta.entry {
+            Some(entry) => match self.known.level(entry.id) {
+                None => self.report(0, format!("searches start at node {}, which is not there", entry.id)),
+                Some(level) if level != entry.level => {
+                    self.report(0, format!("searches start at node {} on layer {}, not {level}", entry.id, entry.level));
+                }
+                Some(_) => {}
+            },
+            None => {
+                if !self.tids.is_empty() {
+                    self.report(0, "there are rows, but nowhere for searches to start");
+                }
+            }
+        }
+    }
+
+    /// Every row once, and on a page that the table has.
+    fn check_tids(&mut self) {
+        self.tids.sort_unstable();
+        let mut problems = Vec::new();
+        for pair in self.tids.windows(2) {
+            if pair[0].0 == pair[1].0 {
+                problems.push((pair[1].1, format!("row {} is there twice", pair[0].0)));
+            }
+        }
+        for &(tid, block) in &self.tids {
+            if tid.block() >= self.table_blocks || tid.offset() == 0 {
+                problems.push((block, format!("row {tid} is not in the table")));
+            }
+        }
+        for (block, text) in problems {
+            self.report(block, text);
+        }
+    }
+}
