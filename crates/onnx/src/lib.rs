@@ -34,6 +34,7 @@ mod image;
 mod manifest;
 mod memory;
 mod model;
+mod output;
 mod pool;
 mod runtime;
 mod session;

@@ -2,6 +2,10 @@
 //!
 //! ONNX Runtime keeps weights rearranged for the processor and says nothing about it, so two numbers are given: the
 //! bytes of the weights in the files, and by how much the process grew while a side was loaded and first run.
+//!
+//! Loading a network needs several times its size for a moment: the file, its parsed form, weights before and after
+//! they are converted. The allocator would keep the freed pages for later, and each process of the host would hold
+//! them for its lifetime, so they are handed back.
 
 use std::{fs, ops::Add};
 
@@ -19,6 +23,15 @@ impl Add for Usage {
 
     fn add(self, other: Usage) -> Usage {
         Usage { weights: self.weights + other.weights, resident: self.resident + other.resident }
+    }
+}
+
+/// Hands memory that is free within the process back to the system.
+pub(crate) fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim only gives back free pages of the heap and may be called at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

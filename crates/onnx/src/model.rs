@@ -17,8 +17,9 @@ use crate::{
     error::{Error, ErrorKind, Result, reserve},
     graph::Graph,
     image::{ImageEncoder, Prepared},
-    manifest::{MAX_DIMS, Outputs},
-    memory::{Resident, Usage},
+    manifest::MAX_DIMS,
+    memory::{Resident, Usage, trim},
+    output,
     runtime::Runtime,
     session::{Options, Port, Session},
     text::TextEncoder,
@@ -219,8 +220,7 @@ impl Model {
     fn image(&self) -> Result<&Loaded<ImageEncoder>> {
         side(&self.image, || {
             let spec = self.bundle.spec().image.as_ref().ok_or_else(|| self.lacks(Side::Image))?;
-            let (session, weights) =
-                self.session(&spec.file, |graph| choose(graph, &spec.output, IMAGE_OUTPUTS, spec.behind_classifier))?;
+            let (session, weights) = self.session(&spec.file, |graph| output::of_image(graph, spec))?;
             let encoder = ImageEncoder::new(session, spec, &self.options)?;
             self.check_dims(encoder.dims(), self.text.get().map(|text| text.encoder.dims()))?;
             Ok((encoder, weights))
@@ -232,8 +232,7 @@ impl Model {
         side(&self.text, || {
             let spec = self.bundle.spec().text.as_ref().ok_or_else(|| self.lacks(Side::Text))?;
             let tokenizer = self.bundle.read(&spec.tokenizer, MAX_JSON)?;
-            let (session, weights) =
-                self.session(&spec.file, |graph| choose(graph, &spec.output, TEXT_OUTPUTS, false))?;
+            let (session, weights) = self.session(&spec.file, |graph| output::of_text(graph, spec))?;
             let encoder = TextEncoder::new(session, &tokenizer, spec, &self.options)?;
             self.check_dims(encoder.dims(), self.image.get().map(|image| image.encoder.dims()))?;
             Ok((encoder, weights))
@@ -272,9 +271,7 @@ impl Model {
             return Err(Error::limit(format!("its embeddings have {dims} dimensions; 1 to {MAX_DIMS} are possible")));
         }
         if let Some(declared) = self.bundle.spec().dims.filter(|&declared| declared != dims) {
-            return Err(Error::invalid(format!(
-                "its manifest says {declared} dimensions, and its network gives {dims}"
-            )));
+            return Err(Error::invalid(format!("its files say {declared} dimensions, and its network gives {dims}")));
         }
         if let Some(other) = other.filter(|&other| other != dims) {
             return Err(Error::invalid(format!("one side gives {dims} dimensions and the other {other}")));
@@ -292,54 +289,15 @@ impl Model {
     }
 }
 
-/// Outputs that exports of image networks give, the most embedding-like first.
-const IMAGE_OUTPUTS: &[&str] =
-    &["image_embeds", "image_embeddings", "pooler_output", "embedding", "embeddings", "last_hidden_state"];
-/// The same for text networks.
-const TEXT_OUTPUTS: &[&str] = &[
-    "text_embeds",
-    "text_embeddings",
-    "sentence_embedding",
-    "pooler_output",
-    "embedding",
-    "embeddings",
-    "last_hidden_state",
-];
-
-/// The tensor to read the embedding from: the first of those `asked` for that the graph computes; where none is asked
-/// for, the only output, or the first of the `usual` ones. A graph with other outputs that is known to be a classifier
-/// is cut behind its last layer.
-fn choose<'a>(graph: &Graph<'a>, asked: &Outputs, usual: &[&str], classifier: bool) -> Result<Cow<'a, str>> {
-    let declared = graph.outputs();
-    let known = || declared.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-    if let Some(found) = asked.0.iter().find(|name| graph.computes(name)) {
-        return Ok(Cow::Owned(found.clone()));
-    }
-    let scores = declared.iter().copied().find(|name| *name == "logits" || declared.len() == 1);
-    if let Some(scores) = scores.filter(|_| classifier) {
-        return Ok(Cow::Borrowed(graph.behind_classifier(scores).unwrap_or(scores)));
-    }
-    if !asked.is_empty() {
-        let message =
-            format!("the graph computes no tensor \"{}\"; its outputs are {}", asked.0.join("\", \""), known());
-        return Err(Error::invalid(message));
-    }
-    if let [only] = declared[..] {
-        return Ok(Cow::Borrowed(only));
-    }
-    let found = usual.iter().find_map(|usual| declared.iter().find(|name| *name == usual));
-    found.map(|name| Cow::Borrowed(*name)).ok_or_else(|| {
-        Error::invalid(format!("the graph has {} outputs, {}; the manifest must name one", declared.len(), known()))
-    })
-}
-
 /// The loaded side in `cell`, loading it first if it is not there.
 fn side<T>(cell: &OnceLock<Loaded<T>>, load: impl FnOnce() -> Result<(T, u64)>) -> Result<&Loaded<T>> {
     if let Some(loaded) = cell.get() {
         return Ok(loaded);
     }
     let before = Resident::now();
-    let (encoder, weights) = load()?;
+    let loaded = load();
+    trim();
+    let (encoder, weights) = loaded?;
     let usage = Usage { weights, resident: Resident::now().since(before) };
     Ok(cell.get_or_init(|| Loaded { encoder, usage }))
 }

@@ -27,6 +27,17 @@ impl Pool {
         }
     }
 
+    /// Elements of a vector out of a tensor of this shape, whose open axes are nothing.
+    pub(crate) fn dims(&self, shape: &[Option<usize>]) -> Option<usize> {
+        match (self.pooling, shape.len(), self.layout) {
+            (Pooling::None, 2.., _) => shape[1..].iter().try_fold(1usize, |dims, axis| dims.checked_mul((*axis)?)),
+            (Pooling::Cls | Pooling::MeanTokens, 3, _) => shape[2],
+            (Pooling::Gap | Pooling::Gmp, 4, Layout::Nchw) => shape[1],
+            (Pooling::Gap | Pooling::Gmp, 4, Layout::Nhwc) => shape[3],
+            _ => None,
+        }
+    }
+
     /// Splits `tensor` into the vectors of its first `wanted` items. The tensor must have `batch` items on its first
     /// axis. `tokens` is how many tokens of an item count for [`Pooling::MeanTokens`], beginning with `skip`; all if
     /// not given.
@@ -48,13 +59,8 @@ impl Pool {
         if shape.len() < 2 || shape[0] != batch || wanted > batch || tensor.values.is_empty() {
             return Err(bad());
         }
-        let dims = match (self.pooling, shape.len(), self.layout) {
-            (Pooling::None, _, _) => shape[1..].iter().product(),
-            (Pooling::Cls | Pooling::MeanTokens, 3, _) => shape[2],
-            (Pooling::Gap | Pooling::Gmp, 4, Layout::Nchw) => shape[1],
-            (Pooling::Gap | Pooling::Gmp, 4, Layout::Nhwc) => shape[3],
-            _ => return Err(bad()),
-        };
+        let axes: Vec<_> = shape.iter().map(|&axis| Some(axis)).collect();
+        let dims = self.dims(&axes).ok_or_else(bad)?;
         if dims > MAX_DIMS {
             return Err(Error::limit(format!(
                 "an output of shape {shape:?} has {dims} dimensions, the limit is {MAX_DIMS}"

@@ -11,6 +11,7 @@
 mod files;
 
 use std::{
+    collections::BTreeSet,
     fmt, io,
     path::{Path, PathBuf},
 };
@@ -24,6 +25,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     graph::Graph,
     manifest::{self, Spec},
+    output,
 };
 
 /// The largest file a model may have: what protobuf, and so an ONNX file, can hold.
@@ -93,8 +95,8 @@ impl Bundle {
 
     fn of(name: &str, origin: Origin, files: Files) -> Result<Self> {
         let make = || {
-            let spec = manifest::read(&files)?;
-            let members = members(&spec, &files)?;
+            let mut spec = manifest::read(&files)?;
+            let members = members(&mut spec, &files)?;
             let digest = digest(&members, &files)?;
             if !files.unchanged() {
                 return Err(Error::invalid("its files changed while they were read").with_hint("Try again."));
@@ -187,12 +189,21 @@ pub fn check_name(name: &str) -> Result<()> {
     ))
 }
 
-/// Every file the specification names and every file of weights those name in turn, sorted.
-fn members(spec: &Spec, files: &Files) -> Result<Vec<String>> {
+/// Every file the specification names and every file of weights those name in turn, sorted. Notes in the specification
+/// what the graphs declare of the dimensions, if it does not say itself.
+fn members(spec: &mut Spec, files: &Files) -> Result<Vec<String>> {
     let mut members = spec.files.clone();
-    for name in spec.files.iter().filter(|name| name.ends_with(".onnx")) {
+    let (image, text) = (&spec.image, &spec.text);
+    let graphs: BTreeSet<&String> =
+        image.iter().map(|image| &image.file).chain(text.iter().map(|text| &text.file)).collect();
+    for name in graphs {
         let bytes = files.read(name, MAX_FILE)?;
         let graph = Graph::parse(&bytes).map_err(|error| error.within(format_args!("\"{name}\"")))?;
+        let of_image =
+            || image.iter().filter(|image| image.file == *name).find_map(|image| output::dims_of_image(&graph, image));
+        let of_text =
+            || text.iter().filter(|text| text.file == *name).find_map(|text| output::dims_of_text(&graph, text));
+        spec.dims = spec.dims.or_else(of_image).or_else(of_text);
         for location in graph.external_files() {
             members.push(beside(name, location)?);
             if members.len() > MAX_FILES {

@@ -30,6 +30,15 @@ pub(crate) mod tensor {
     pub(crate) const NAME: u64 = 8;
     pub(crate) const EXTERNAL: u64 = 13;
 }
+pub(crate) mod value_info {
+    pub(crate) const TYPE: u64 = 2;
+}
+pub(crate) mod type_info {
+    pub(crate) const TENSOR: u64 = 1;
+    pub(crate) const SHAPE: u64 = 2;
+    pub(crate) const AXIS: u64 = 1;
+    pub(crate) const SIZE: u64 = 1;
+}
 pub(crate) mod sparse {
     pub(crate) const VALUES: u64 = 1;
     pub(crate) const INDICES: u64 = 2;

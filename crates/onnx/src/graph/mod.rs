@@ -9,6 +9,7 @@
 //! paying for the layers behind it, and a file that holds an image and a text network falls into its two halves.
 
 mod fields;
+mod shape;
 mod wire;
 
 use std::{
@@ -134,6 +135,12 @@ impl<'a> Graph<'a> {
     /// Names of the declared outputs, in file order.
     pub(crate) fn outputs(&self) -> Vec<&'a str> {
         self.outputs.iter().map(|output| output.name).collect()
+    }
+
+    /// The axes that the graph declares for its output `name`, nothing for open ones; nothing if it declares none.
+    pub(crate) fn declared_shape(&self, name: &str) -> Option<Vec<Option<usize>>> {
+        let output = self.outputs.iter().find(|output| output.name == name)?;
+        shape::declared(Fields::of(output.raw).next()?.ok()?.value.bytes())
     }
 
     /// Relative names of the files that hold weights outside of this one, sorted, as the file spells them.

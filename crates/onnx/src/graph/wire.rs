@@ -11,8 +11,10 @@ use crate::error::{Error, Result};
 pub(super) enum Value<'a> {
     /// A string, a nested message or a packed list (wire type 2).
     Bytes(&'a [u8]),
-    /// An integer or a fixed-size value (wire types 0, 1 and 5), which no field read here has.
-    Number,
+    /// A variable-length integer (wire type 0).
+    Varint(u64),
+    /// A fixed-size value (wire types 1 and 5), which no field read here has.
+    Fixed,
 }
 
 impl<'a> Value<'a> {
@@ -49,13 +51,13 @@ impl<'a> Fields<'a> {
         let start = self.rest;
         let key = self.varint()?;
         let value = match key & 7 {
-            0 => self.varint().map(|_| Value::Number)?,
-            1 => self.take(8).map(|_| Value::Number)?,
+            0 => Value::Varint(self.varint()?),
+            1 => self.take(8).map(|_| Value::Fixed)?,
             2 => {
                 let len = self.varint()?;
                 Value::Bytes(self.take(usize::try_from(len).map_err(|_| damaged("a length is out of range"))?)?)
             }
-            5 => self.take(4).map(|_| Value::Number)?,
+            5 => self.take(4).map(|_| Value::Fixed)?,
             other => return Err(damaged(&format!("wire type {other} is unknown"))),
         };
         Ok(Field { number: key >> 3, value, raw: &start[..start.len() - self.rest.len()] })
@@ -135,7 +137,7 @@ mod tests {
         let fields: Vec<_> = Fields::of(&message).collect::<Result<_>>().expect("well-formed");
         assert_eq!(fields.iter().map(|f| f.number).collect::<Vec<_>>(), [7, 14, 300]);
         assert_eq!(fields[0].value.text().expect("text"), "abc");
-        assert_eq!(fields[1].value, Value::Number);
+        assert_eq!(fields[1].value, Value::Varint(u64::MAX));
         assert_eq!(fields[2].value.bytes(), [9; 200]);
         assert_eq!(fields.iter().flat_map(|f| f.raw.to_vec()).collect::<Vec<_>>(), message);
     }

@@ -52,6 +52,7 @@ fn two_encoders_in_one_file() {
         ("onnx/model.onnx", Committed("dual.onnx")),
         ("README.md", Json(json!("no part of the model"))),
     ]);
+    assert_eq!(folder.bundle().expect("a bundle").spec().dims, Some(4), "known before anything is loaded");
     let model = folder.load().expect("a model");
     assert_eq!(model.sides(), [Side::Image, Side::Text]);
     assert_eq!(

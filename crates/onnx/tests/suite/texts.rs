@@ -123,6 +123,7 @@ fn both_sides_of_one_graph() {
     // Sides that do not share a space are refused when the second is loaded.
     let mut split = manifest;
     split["image"]["output"] = json!("embedding");
+    split["text"]["output"] = json!("tokens");
     split["dims"] = json!(null);
     let folder = ModelFolder::new(&["dual.onnx", "tokenizer.json"], &split);
     let model = folder.load().expect("the image side alone is fine");
