@@ -59,14 +59,14 @@ pub struct Options {
     pub threads: usize,
     /// Where networks are computed.
     pub provider: Provider,
-    /// The most pictures, or texts, that go into one run: it bounds the memory of a run and the time between two
-    /// opportunities to cancel. At least 1.
+    /// The most pictures, or texts, that go into one run: it bounds the memory of a run, which the process keeps, and
+    /// the time between two opportunities to cancel. At least 1. On a processor, more than a few bring nothing.
     pub batch: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { threads: 1, provider: Provider::Cpu, batch: 8 }
+        Options { threads: 1, provider: Provider::Cpu, batch: 4 }
     }
 }
 
