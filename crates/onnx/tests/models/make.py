@@ -180,6 +180,20 @@ write(
     domains=[helper.make_opsetid("example.org", 1)],
 )
 write(
+    "not_a_tensor",
+    [helper.make_node("SequenceConstruct", ["pixels", "pixels"], ["list"])],
+    [tensor("pixels", T.FLOAT, ["n", 3, SIDE, SIDE])],
+    [helper.make_tensor_sequence_value_info("list", T.FLOAT, None)],
+    [],
+)
+write(
+    "not_a_number_type",
+    [helper.make_node("Cast", ["pixels"], ["words"], to=T.STRING)],
+    [tensor("pixels", T.FLOAT, ["n", 3, SIDE, SIDE])],
+    [tensor("words", T.STRING, ["n", 3, SIDE, SIDE])],
+    [],
+)
+write(
     "too_wide",
     [helper.make_node("Tile", ["pixels", "repeats"], ["wide"])],
     [tensor("pixels", T.FLOAT, ["n", 3, SIDE, SIDE])],

@@ -46,6 +46,11 @@ fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     bytes
 }
 
+/// Mutations tried on each network; VS_MUTATIONS asks for more.
+fn rounds() -> usize {
+    std::env::var("VS_MUTATIONS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(200)
+}
+
 #[test]
 fn mutated_networks_load_or_are_refused() {
     let mut random = Random(7);
@@ -56,7 +61,7 @@ fn mutated_networks_load_or_are_refused() {
         let more =
             json!({ "preprocess": { "resize": { "mode": "exact", "width": 8, "height": 8 }, "layout": layout } });
         let folder = ModelFolder::new(&["picture_external.data"], &image_manifest(name, &more));
-        for _ in 0..200 {
+        for _ in 0..rounds() {
             folder.write(name, &mutate(&bytes, &mut random));
             match folder.load() {
                 Ok(model) => {

@@ -209,6 +209,8 @@ fn networks_that_cannot_embed_are_refused_at_load() {
         ("not_a_number.onnx", json!({}), ErrorKind::BadOutput, "element"),
         ("unknown_operator.onnx", json!({}), ErrorKind::ModelInvalid, "Sharpen"),
         ("too_wide.onnx", json!({ "pooling": "none" }), ErrorKind::LimitExceeded, "16000"),
+        ("not_a_tensor.onnx", json!({}), ErrorKind::BadOutput, "no tensor"),
+        ("not_a_number_type.onnx", json!({}), ErrorKind::BadOutput, "floating-point"),
         ("picture.onnx", size(9, 8), ErrorKind::ModelInvalid, "[-1, 3, 8, 8]"),
         ("picture.onnx", json!({ "output": "nowhere" }), ErrorKind::ModelInvalid, "nowhere"),
         ("picture.onnx", json!({ "output": "pixels" }), ErrorKind::ModelInvalid, "pixels"),
