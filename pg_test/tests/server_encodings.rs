@@ -67,6 +67,24 @@ fn embedding_works() {
         let there: Embedding = session.query_one(sql, &[&word]).unwrap_or_else(|e| panic!("{}", describe(&e))).get(0);
         let here: Embedding = utf8.query_one(sql, &[&word]).unwrap().get(0);
         assert_eq!(there, here, "{encoding}: {word} is the same word in every encoding");
+        // In the names of columns, and in captions.
+        session
+            .batch_execute(&format!(
+                "CREATE TABLE photos (\"{word}\" bytea, embedding image_embedding);
+                 CREATE TRIGGER embed BEFORE INSERT ON photos FOR EACH ROW EXECUTE FUNCTION embed_on_write('{word}', 'embedding')"
+            ))
+            .unwrap();
+        session
+            .execute("INSERT INTO photos VALUES ($1)", &[&pictures::photo(1)])
+            .unwrap_or_else(|e| panic!("{encoding}: {}", describe(&e)));
+        assert_eq!(session.query_one("SELECT embedding FROM photos", &[]).unwrap().get::<_, Embedding>(0), vector);
+        let sheet = "SELECT image_contact_sheet(ARRAY[$1::bytea], 1, ARRAY[$2::text])";
+        let (there, here): (Vec<u8>, Vec<u8>) = {
+            let arguments: [&(dyn postgres::types::ToSql + Sync); 2] = [&pictures::photo(1), &word];
+            let there = session.query_one(sheet, &arguments).unwrap_or_else(|e| panic!("{encoding}: {}", describe(&e)));
+            (there.get(0), utf8.query_one(sheet, &arguments).unwrap().get(0))
+        };
+        assert!(there == here, "{encoding}: the caption {word} looks the same");
         session.batch_execute("SELECT * FROM visual_search.models").unwrap();
         session.batch_execute("SELECT visual_search.describe_model('vs-mini-1')").unwrap();
     }
