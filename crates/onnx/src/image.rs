@@ -74,6 +74,11 @@ impl ImageEncoder {
         &self.session
     }
 
+    /// Takes over another encoder of the same network, so that one more run can be under way at a time.
+    pub(crate) fn absorb(&self, other: ImageEncoder) {
+        self.session.absorb(other.session);
+    }
+
     pub(crate) fn pooling(&self) -> Pooling {
         self.pool.pooling
     }

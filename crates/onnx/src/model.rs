@@ -5,7 +5,7 @@
 
 use std::{
     borrow::Cow,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Instant,
 };
 
@@ -21,7 +21,7 @@ use crate::{
     memory::{Resident, Usage, trim},
     output,
     runtime::Runtime,
-    session::{Options, Port, Session},
+    session::{Options, Port, Provider, Session},
     text::TextEncoder,
 };
 
@@ -47,12 +47,22 @@ impl Side {
 /// A loaded side: its encoder and the memory it took.
 struct Loaded<T> {
     encoder: T,
-    usage: Usage,
+    /// Grows with the number of sessions.
+    usage: Mutex<Usage>,
+    /// Whether its weights are small enough for a copy in each thread.
+    small: bool,
+}
+
+impl<T> Loaded<T> {
+    fn usage(&self) -> Usage {
+        *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A model that embeds pictures, texts, or both.
 ///
-/// Runs of one model follow each other: calls from several threads wait. [`prepare`](Model::prepare) does not.
+/// Calls from several threads run side by side as far as [`make_room`](Model::make_room) has been asked for it, and wait
+/// for each other beyond that. [`prepare`](Model::prepare) never waits.
 pub struct Model {
     runtime: &'static Runtime,
     bundle: Bundle,
@@ -108,6 +118,38 @@ impl Model {
         self.image()?.encoder.embed(pictures, cancelled)
     }
 
+    /// How many threads of the caller can gain from running the image network at a time: [`Options::threads`] where its
+    /// weights are small. Then no run uses more than the thread that calls; pictures side by side keep processors
+    /// busier than the parts of one picture.
+    pub fn runs_at_a_time(&self) -> Result<usize> {
+        Ok(if self.image()?.small { self.options.threads.clamp(1, 64) } else { 1 })
+    }
+
+    /// Makes room for `runs` runs of the image network at a time, at most [`runs_at_a_time`](Model::runs_at_a_time). Each
+    /// one more takes a copy of the weights, which [`memory`](Model::memory) includes.
+    pub fn make_room(&self, runs: usize) -> Result<()> {
+        let loaded = self.image()?;
+        let runs = runs.min(self.runs_at_a_time()?);
+        if loaded.encoder.session().room() >= runs {
+            return Ok(());
+        }
+        let before = Resident::now();
+        let mut weights = 0;
+        let made = (|| {
+            while loaded.encoder.session().room() < runs {
+                let (encoder, more) = self.open_image()?;
+                weights += more;
+                loaded.encoder.absorb(encoder);
+            }
+            Ok(())
+        })();
+        trim();
+        let more = Usage { weights, resident: Resident::now().since(before) };
+        let mut usage = loaded.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        *usage = *usage + more;
+        made.map_err(|error| self.name(error))
+    }
+
     /// One vector for each picture.
     pub fn embed_images(&self, pictures: &[Rgb]) -> Result<Vec<Vec<f32>>> {
         let encoder = &self.image()?.encoder;
@@ -131,8 +173,8 @@ impl Model {
 
     /// Memory taken by the loaded sides.
     pub fn memory(&self) -> Usage {
-        let image = self.image.get().map(|image| image.usage);
-        let text = self.text.get().map(|text| text.usage);
+        let image = self.image.get().map(Loaded::usage);
+        let text = self.text.get().map(Loaded::usage);
         [image, text].into_iter().flatten().fold(Usage::default(), |sum, usage| sum + usage)
     }
 
@@ -218,18 +260,23 @@ impl Model {
     }
 
     fn image(&self) -> Result<&Loaded<ImageEncoder>> {
-        side(&self.image, || {
-            let spec = self.bundle.spec().image.as_ref().ok_or_else(|| self.lacks(Side::Image))?;
-            let (session, weights) = self.session(&spec.file, |graph| output::of_image(graph, spec))?;
-            let encoder = ImageEncoder::new(session, spec, &self.options)?;
+        side(&self.image, &self.options, || {
+            let (encoder, weights) = self.open_image()?;
             self.check_dims(encoder.dims(), self.text.get().map(|text| text.encoder.dims()))?;
             Ok((encoder, weights))
         })
         .map_err(|error| self.name(error))
     }
 
+    /// A new encoder for the image side, and the bytes its weights take.
+    fn open_image(&self) -> Result<(ImageEncoder, u64)> {
+        let spec = self.bundle.spec().image.as_ref().ok_or_else(|| self.lacks(Side::Image))?;
+        let (session, weights) = self.session(&spec.file, |graph| output::of_image(graph, spec))?;
+        Ok((ImageEncoder::new(session, spec, &self.options)?, weights))
+    }
+
     fn text(&self) -> Result<&Loaded<TextEncoder>> {
-        side(&self.text, || {
+        side(&self.text, &self.options, || {
             let spec = self.bundle.spec().text.as_ref().ok_or_else(|| self.lacks(Side::Text))?;
             let tokenizer = self.bundle.read(&spec.tokenizer, MAX_JSON)?;
             let (session, weights) = self.session(&spec.file, |graph| output::of_text(graph, spec))?;
@@ -261,7 +308,8 @@ impl Model {
             if !self.bundle.is_current() {
                 return Err(Error::invalid("its files changed after it was opened").with_hint("Try again."));
             }
-            Ok((Session::open(self.runtime, &part, external, &self.options)?, weights))
+            let threads = if is_small(weights, &self.options) { 1 } else { self.options.threads.clamp(1, 64) };
+            Ok((Session::open(self.runtime, &part, external, self.options.provider, threads)?, weights))
         };
         open().map_err(|error| error.within(format_args!("\"{file}\"")))
     }
@@ -289,8 +337,17 @@ impl Model {
     }
 }
 
+/// Whether each thread may have a copy of weights of this size. A graphics processor has one of everything.
+fn is_small(weights: u64, options: &Options) -> bool {
+    options.provider == Provider::Cpu && weights <= options.small
+}
+
 /// The loaded side in `cell`, loading it first if it is not there.
-fn side<T>(cell: &OnceLock<Loaded<T>>, load: impl FnOnce() -> Result<(T, u64)>) -> Result<&Loaded<T>> {
+fn side<'a, T>(
+    cell: &'a OnceLock<Loaded<T>>,
+    options: &Options,
+    load: impl FnOnce() -> Result<(T, u64)>,
+) -> Result<&'a Loaded<T>> {
     if let Some(loaded) = cell.get() {
         return Ok(loaded);
     }
@@ -298,8 +355,8 @@ fn side<T>(cell: &OnceLock<Loaded<T>>, load: impl FnOnce() -> Result<(T, u64)>) 
     let loaded = load();
     trim();
     let (encoder, weights) = loaded?;
-    let usage = Usage { weights, resident: Resident::now().since(before) };
-    Ok(cell.get_or_init(|| Loaded { encoder, usage }))
+    let usage = Mutex::new(Usage { weights, resident: Resident::now().since(before) });
+    Ok(cell.get_or_init(|| Loaded { encoder, usage, small: is_small(weights, options) }))
 }
 
 /// The outcome of [`Model::trial`].

@@ -260,7 +260,7 @@ fn elf_end(file: &mut File) -> std::io::Result<Option<u64>> {
 }
 
 const INSTALL: &str = "Install ONNX Runtime 1.18 or newer and name its libonnxruntime.so: the one in the Python package \
-                       \"onnxruntime\" (folder onnxruntime/capi) serves, and \"make setup\" puts it in place.";
+                       \"onnxruntime\" (folder onnxruntime/capi) serves, and \"make install\" puts it in place.";
 
 fn unsuitable(path: &Path, reason: &str) -> Error {
     Error::new(ErrorKind::LibraryUnsuitable, format!("\"{}\" cannot be used as ONNX Runtime: {reason}", path.display()))

@@ -5,12 +5,13 @@
 //! **Threads.** With one thread (the default) ONNX Runtime makes none and computes on the caller's. With more, its pool
 //! lives as long as the session, so threads start when the session is made: under [`SignalsBlocked`], and told to sleep
 //! rather than spin between operators. Ending the session joins them, which is what [`stop`] does for every session of
-//! the process.
+//! the process. One session of ONNX Runtime is never run by two threads at a time: `ort` found that not to be safe, so
+//! a network that is to be run side by side has several.
 
 use std::{
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -55,8 +56,12 @@ impl Provider {
 /// How networks are run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Threads one run may use, the caller's included. 1 makes no thread; more are clamped to 64.
+    /// Threads that may compute at a time. Networks with small weights are run side by side by as many threads of the
+    /// caller, see [`Model::runs_at_a_time`](crate::Model::runs_at_a_time); a run of a larger one is spread over ONNX
+    /// Runtime's threads and the caller's. 1 makes no thread; more are clamped to 64.
     pub threads: usize,
+    /// Weights of up to this many bytes are small: each thread may have a copy.
+    pub small: u64,
     /// Where networks are computed.
     pub provider: Provider,
     /// The most pictures, or texts, that go into one run: it bounds the memory of a run, which the process keeps, and
@@ -66,7 +71,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { threads: 1, provider: Provider::Cpu, batch: 4 }
+        Options { threads: 1, small: 64 << 20, provider: Provider::Cpu, batch: 4 }
     }
 }
 
@@ -170,26 +175,27 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A network that is loaded and ready to run.
 pub(crate) struct Session {
-    slot: Arc<Slot>,
+    /// As many as may run at a time; at least one.
+    slots: RwLock<Vec<Arc<Slot>>>,
     provider: Provider,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
 }
 
 impl Session {
-    /// Makes a session from the bytes of an ONNX file. `external` are the files its weights are in, by the names it
-    /// gives them.
+    /// Makes a session from the bytes of an ONNX file, with that many threads for each run. `external` are the files its
+    /// weights are in, by the names it gives them.
     pub(crate) fn open(
         runtime: &Runtime,
         model: &[u8],
         external: Vec<(String, Arc<[u8]>)>,
-        options: &Options,
+        provider: Provider,
+        threads: usize,
     ) -> Result<Self> {
         refuse_if_stopped()?;
         let _blocked = block_signals()?;
         let session = guarded(|| {
             let message = |error: &dyn std::fmt::Display| ort_message(error);
-            let threads = options.threads.clamp(1, 64);
             let mut builder = ort::session::Session::builder(runtime.environment()).map_err(|error| message(&error))?;
             builder = builder.with_log_level(LogLevel::Fatal).map_err(|error| message(&error))?;
             builder = builder.with_intra_threads(threads).map_err(|error| message(&error))?;
@@ -201,7 +207,7 @@ impl Session {
             // Weights are allocated one by one rather than out of the arena for intermediate results, which would
             // round their total up to a power of two.
             builder = builder.with_device_allocated_initializers().map_err(|error| message(&error))?;
-            if options.provider == Provider::Cuda {
+            if provider == Provider::Cuda {
                 if !ep::CUDA::is_available().map_err(|error| message(&error))? {
                     return Err("this ONNX Runtime library has no CUDA provider".to_owned());
                 }
@@ -222,7 +228,18 @@ impl Session {
         let mut live = lock(&LIVE);
         live.retain(|session| session.strong_count() > 0);
         live.push(Arc::downgrade(&slot));
-        Ok(Session { slot, provider: options.provider, inputs, outputs })
+        Ok(Session { slots: RwLock::new(vec![slot]), provider, inputs, outputs })
+    }
+
+    /// Takes over another session of the same network, so that one more run can be under way at a time.
+    pub(crate) fn absorb(&self, other: Session) {
+        let others = other.slots.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.slots.write().unwrap_or_else(PoisonError::into_inner).extend(others);
+    }
+
+    /// How many runs can be under way at a time.
+    pub(crate) fn room(&self) -> usize {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// The declared inputs.
@@ -235,12 +252,18 @@ impl Session {
         &self.outputs
     }
 
-    /// Runs the network and gives its first output.
+    /// Runs the network and gives its first output. Waits where more threads want to than there is room for.
     pub(crate) fn run(&self, feeds: &[Feed<'_>]) -> Result<Tensor> {
         refuse_if_stopped()?;
         // The CUDA provider makes threads when it first runs.
         let _blocked = if self.provider == Provider::Cpu { None } else { Some(block_signals()?) };
-        let mut slot = lock(&self.slot);
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        let free = slots.iter().find_map(|slot| match slot.try_lock() {
+            Ok(slot) => Some(slot),
+            Err(TryLockError::Poisoned(slot)) => Some(slot.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        let mut slot = free.unwrap_or_else(|| lock(&slots[0]));
         let Some(session) = slot.as_mut() else { return Err(stopped()) };
         let inputs = feeds.iter().map(|feed| Ok((feed.name, feed.tensor()?))).collect::<Result<Vec<_>>>()?;
         let output = guarded(|| {

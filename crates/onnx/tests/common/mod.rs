@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use vs_onnx::{Bundle, Model, Options, Result, Runtime};
 use vs_vision::Rgb;
 
-/// The ONNX Runtime library to test with: `VS_ONNXRUNTIME`, else the one that `make setup` puts under `target/`.
+/// The ONNX Runtime library to test with: `VS_ONNXRUNTIME`, else the one that `scripts/setup` puts under `target/`.
 pub fn library() -> PathBuf {
     if let Some(path) = env::var_os("VS_ONNXRUNTIME") {
         return PathBuf::from(path);
@@ -27,7 +27,7 @@ pub fn library() -> PathBuf {
     found.sort();
     let path = found.pop().unwrap_or_else(|| {
         panic!(
-            "there is no ONNX Runtime library under {}: run `make setup`, or name one in VS_ONNXRUNTIME",
+            "there is no ONNX Runtime library under {}: run `scripts/setup`, or name one in VS_ONNXRUNTIME",
             folder.display()
         )
     });

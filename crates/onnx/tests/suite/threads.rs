@@ -16,9 +16,10 @@ use crate::common::{image_model, picture, runtime};
 
 const ROLE: &str = "VS_ONNX_TEST_ROLE";
 
+/// A model whose runs are spread over that many threads.
 fn load(threads: usize) -> Model {
     let folder = image_model("picture.onnx", &json!({}));
-    let options = Options { threads, ..Options::default() };
+    let options = Options { threads, small: 0, ..Options::default() };
     Model::load(runtime(), folder.bundle().expect("a bundle"), &options).expect("a model")
 }
 
@@ -59,6 +60,13 @@ fn role() {
         "one thread" => {
             let before = threads();
             let model = load(1);
+            model.embed_images(&[picture(0)]).expect("vectors");
+            assert_eq!(threads(), before);
+            // A small one makes none whatever it is told: it computes on the threads that call.
+            let folder = image_model("picture.onnx", &json!({}));
+            let options = Options { threads: 3, ..Options::default() };
+            let model = Model::load(runtime(), folder.bundle().expect("a bundle"), &options).expect("a model");
+            model.make_room(3).expect("room");
             model.embed_images(&[picture(0)]).expect("vectors");
             assert_eq!(threads(), before);
             // Published builds would have written the cache of their telemetry there.
@@ -152,6 +160,39 @@ fn exits_are_clean_with_and_without_stopping() {
 #[test]
 fn memory_is_as_before_after_ten_thousand_pictures() {
     assert!(play("memory").success());
+}
+
+#[test]
+fn small_models_run_side_by_side_and_large_ones_do_not() {
+    let large = load(3);
+    assert_eq!(large.runs_at_a_time().expect("a number"), 1);
+    large.make_room(3).expect("nothing to do");
+
+    let folder = image_model("picture.onnx", &json!({}));
+    let options = Options { threads: 3, ..Options::default() };
+    let model = Model::load(runtime(), folder.bundle().expect("a bundle"), &options).expect("a model");
+    assert_eq!(model.runs_at_a_time().expect("a number"), 3);
+    let alone = model.memory();
+    model.make_room(100).expect("room");
+    assert_eq!(model.memory().weights, 3 * alone.weights, "no more copies than threads");
+    model.make_room(2).expect("there is room");
+    assert_eq!(model.memory().weights, 3 * alone.weights);
+    let wanted: Vec<_> = (0..4).map(|seed| large.embed_images(&[picture(seed)]).expect("vectors")).collect();
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            let (model, wanted) = (&model, &wanted);
+            scope.spawn(move || {
+                for _ in 0..200 {
+                    assert_eq!(model.embed_images(&[picture(seed)]).expect("vectors"), wanted[seed as usize]);
+                }
+            });
+        }
+    });
+    // A folder that has changed cannot be opened once more; what is open goes on.
+    let model = Model::load(runtime(), folder.bundle().expect("a bundle"), &options).expect("a model");
+    folder.write("picture.onnx", b"something else");
+    assert_eq!(model.make_room(2).expect_err("changed").kind(), ErrorKind::ModelInvalid);
+    model.embed_images(&[picture(0)]).expect("vectors");
 }
 
 #[test]
