@@ -23,7 +23,12 @@ const MANIFEST: &str = r#"{
 
 /// A model of one average pooling, each of whose outputs is multiplied by `gain`.
 pub fn colours(gain: f32) -> Files {
-    vec![("manifest.json", MANIFEST.into()), ("colours.onnx", network(gain))]
+    vec![("manifest.json", MANIFEST.into()), ("colours.onnx", network(gain, None))]
+}
+
+/// [`colours`] with weights of more than 64 MiB, too many for a copy in each thread.
+pub fn heavy_colours() -> Files {
+    vec![("manifest.json", MANIFEST.into()), ("colours.onnx", network(1.0, Some(17 << 20)))]
 }
 
 impl Cluster {
@@ -35,18 +40,23 @@ impl Cluster {
     }
 }
 
-/// The network in ONNX's format: AveragePool, Flatten, Mul.
-fn network(gain: f32) -> Vec<u8> {
+/// The network in ONNX's format: AveragePool, Flatten, Mul. With `ballast`, the factor is taken out of a table of so many.
+fn network(gain: f32, ballast: Option<usize>) -> Vec<u8> {
     let pooling = node("AveragePool", &["image"], "pooled")
         .message(5, Message::new().text(1, "kernel_shape").ints(8, &[4, 4]).int(20, 7))
         .message(5, Message::new().text(1, "strides").ints(8, &[4, 4]).int(20, 7));
-    let gain = Message::new().ints(1, &[1]).int(2, 1).text(8, "gain").bytes(9, &gain.to_le_bytes());
+    let length = ballast.unwrap_or(1);
+    let gain =
+        Message::new().ints(1, &[length as u64]).int(2, 1).text(8, "gain").bytes(9, &gain.to_le_bytes().repeat(length));
+    let first = Message::new().ints(1, &[1]).int(2, 7).text(8, "first").bytes(9, &0i64.to_le_bytes());
     let graph = Message::new()
         .message(1, pooling)
         .message(1, node("Flatten", &["pooled"], "flat"))
-        .message(1, node("Mul", &["flat", "gain"], "embedding"))
+        .message(1, node("Gather", &["gain", "first"], "factor"))
+        .message(1, node("Mul", &["flat", "factor"], "embedding"))
         .text(2, "colours")
         .message(5, gain)
+        .message(5, first)
         .message(11, tensor("image", &[3, 8, 8]))
         .message(12, tensor("embedding", &[COLOURS_DIMS as u64]));
     Message::new().int(1, 8).message(7, graph).message(8, Message::new().text(1, "").int(2, 13)).0

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 use pg_test::{Database, Stats, error_of, memory_of, pictures, wait_until};
 use postgres::Client;
+use std::time::{Duration, Instant};
 
 const ROWS: i32 = 10_000;
 
@@ -99,14 +100,47 @@ fn a_batch_can_be_cancelled_midway() {
 }
 
 #[test]
+fn a_batch_ends_with_the_pictures_at_hand() {
+    let database = Database::shared("cancel_large_pictures");
+    let mut session = database.connect();
+    let _watch = database.watch();
+    session.batch_execute("CREATE TABLE photos (id int, photo bytea)").unwrap();
+    // Large enough that the time of one can be told from that of a batch.
+    for id in 0..24 {
+        let picture = pictures::encode(&pictures::draw(id as u64, 2500, 2000).into(), image::ImageFormat::Jpeg);
+        session.execute("INSERT INTO photos VALUES ($1, $2)", &[&id, &picture]).unwrap();
+    }
+    for threads in [1, 2] {
+        session.batch_execute(&format!("SET visual_search.threads = {threads}")).unwrap();
+        session.batch_execute("SELECT embed_images(array_agg(photo)) FROM photos WHERE id < 2").unwrap();
+        session.batch_execute("SET visual_search.cache_bytes = 0").unwrap();
+        let started = Instant::now();
+        session.batch_execute("SELECT embed_image(photo) FROM photos WHERE id = 3").unwrap();
+        let one = started.elapsed();
+        let before = Stats::of(&mut session).images_embedded;
+        let started = Instant::now();
+        let error =
+            error_of(&mut session, "SET statement_timeout = 300; SELECT embed_images(array_agg(photo)) FROM photos");
+        let passed = started.elapsed();
+        session.batch_execute("RESET statement_timeout").unwrap();
+        assert_eq!(error.code().code(), "57014", "{}", error.message());
+        let embedded = Stats::of(&mut session).images_embedded - before;
+        assert!(embedded < 24, "with {threads} threads all were embedded");
+        // A run of several pictures where one thread does it all; the rest is room for a busy machine.
+        let limit = Duration::from_millis(300) + one * 3 + Duration::from_millis(400);
+        assert!(passed < limit, "with {threads} threads cancelled after {passed:?}; one picture takes {one:?}");
+    }
+}
+
+#[test]
 fn cancelling_again_and_again_leaks_nothing() {
     let (database, mut session) = filled("cancel_often", 500);
     let _watch = database.watch();
     let pid: i32 = session.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+    session.batch_execute("SET visual_search.cache_bytes = 0").unwrap();
     let mut memory = 0;
     for round in 0..60 {
         let id = 1 + round * 7;
-        session.batch_execute("SELECT visual_search.reset_inference()").unwrap();
         let sql = format!(
             "SELECT embed_image(CASE WHEN id <> {id} OR pg_cancel_backend(pg_backend_pid()) THEN photo END)
                            FROM photos WHERE id BETWEEN {id} - 3 AND {id} + 3"

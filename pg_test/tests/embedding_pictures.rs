@@ -5,6 +5,7 @@ use pg_test::{
     Database, Embedding, Stats, describe, error_of, explain, models, pictures, server_error, shared_cluster,
 };
 use postgres::Client;
+use std::time::Instant;
 
 fn embed(session: &mut Client, picture: &[u8]) -> Embedding {
     let row = session.query_one("SELECT embed_image($1)", &[&picture]);
@@ -409,6 +410,25 @@ fn statistics_count_and_can_be_reset() {
     session.batch_execute("SELECT visual_search.reset_inference()").unwrap();
     let stats = Stats::of(&mut session);
     assert_eq!((stats.images_embedded, stats.network_runs, stats.cache_entries, stats.models_loaded), (0, 0, 0, 0));
+    // Side by side, with a copy of the weights for each thread.
+    session.batch_execute("SET visual_search.threads = 2").unwrap();
+    embed(&mut session, &pictures::photo(8));
+    let one = Stats::of(&mut session);
+    let started = Instant::now();
+    session.query("SELECT embed_images($1)", &[&(10..30).map(pictures::photo).collect::<Vec<_>>()]).unwrap();
+    let passed = started.elapsed().as_secs_f64() * 1e3;
+    let two = Stats::of(&mut session);
+    assert_eq!((two.images_embedded, two.cache_misses, two.models_loaded), (21, 21, 1), "{two:?}");
+    assert!(two.model_bytes > one.model_bytes, "one copy: {one:?}, two: {two:?}");
+    let shown: i64 = session
+        .query_one("SELECT memory_bytes FROM visual_search.models WHERE name = 'vs-mini-1'", &[])
+        .unwrap()
+        .get(0);
+    assert_eq!(shown, two.model_bytes);
+    let spent: f64 =
+        session.query_one("SELECT decode_ms + network_ms FROM visual_search.inference_stats()", &[]).unwrap().get(0);
+    assert!(spent > 0.0 && spent < passed + 1e3, "{spent} ms of at most {passed} ms and what loading took");
+    session.batch_execute("RESET visual_search.threads; SELECT visual_search.reset_inference()").unwrap();
     embed(&mut session, &pictures::photo(9));
 }
 

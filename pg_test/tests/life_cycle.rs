@@ -10,7 +10,8 @@ use std::{
 };
 
 use pg_test::{
-    Cluster, Database, Embedding, Shutdown, describe, error_of, pictures, server_error, shared_cluster, wait_until,
+    Cluster, Database, Embedding, Shutdown, describe, error_of, models, pictures, server_error, shared_cluster,
+    wait_until,
 };
 use postgres::{Client, NoTls};
 
@@ -115,10 +116,15 @@ fn by_default_no_thread_is_started_and_others_take_no_signal() {
     session.query("SELECT embed_images($1)", &[&vec![pictures::tiny(1), pictures::tiny(2)]]).unwrap();
     assert_eq!(tasks().len(), 1, "one thread by default");
 
+    // Three of our own run a small model side by side; for a large one, ONNX Runtime makes two more besides the caller.
+    let batch: Vec<Vec<u8>> = (0..20).map(pictures::tiny).collect();
     session.batch_execute("SET visual_search.threads = 3").unwrap();
-    session.query("SELECT embed_images($1)", &[&(0..20).map(pictures::tiny).collect::<Vec<_>>()]).unwrap();
+    session.query("SELECT embed_images($1)", &[&batch]).unwrap();
+    assert_eq!(tasks().len(), 1 + 3, "with a small model");
+    shared_cluster().install_model("heavy", &models::heavy_colours());
+    session.query("SELECT embed_images($1, 'heavy')", &[&batch]).unwrap();
     let others: Vec<PathBuf> = tasks().into_iter().filter(|task| !task.ends_with(pid.to_string())).collect();
-    assert!(!others.is_empty(), "three threads were asked for");
+    assert_eq!(others.len(), 3 + 2, "with a large model too");
     for task in &others {
         let status = fs::read_to_string(task.join("status")).expect("the thread lives");
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).expect(name).trim().to_owned();
@@ -204,6 +210,8 @@ fn killed_while_embedding() {
     let database = cluster.database("killed");
     fill(&database, MANY);
     interrupted(&database, 2, |pid| cluster.kill_backend(pid)).expect_err("the backend was killed");
+    // Until the postmaster has noticed, it lets in sessions that it ends a moment later.
+    wait_until("the server to restart", || cluster.log().contains("all server processes terminated").then_some(()));
     wait_until("the server to recover", || cluster.config("killed").connect(NoTls).ok());
     embeds(&mut database.connect());
     assert_eq!(database.query_one::<i64>("SELECT count(embedding) FROM photos"), 0);
@@ -220,7 +228,9 @@ fn orphaned_while_embedding() {
     cluster.start();
     embeds(&mut database.connect());
     let embedded: i64 = database.query_one("SELECT count(embedding) FROM photos");
-    assert_eq!(embedded, if ended.is_ok() { i64::from(rows) } else { 0 }, "all or nothing");
+    // A session may end between its commit and the client's hearing of it.
+    let all = embedded == i64::from(rows);
+    assert!(all || (embedded == 0 && ended.is_err()), "all or nothing, not {embedded}; the client saw {ended:?}");
 }
 
 /// What may be set as `visual_search.onnxruntime_library` and is none that can be used: path, SQLSTATE, part of the

@@ -11,18 +11,23 @@ use pgrx::{PgSqlErrorCode, pg_sys};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::CStr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use vs_cache::{Cache, Key, Lookup, Maker};
-use vs_onnx::{Bundle, Error, ErrorKind, Model, Options, Origin, Runtime, Side};
+use vs_onnx::{Bundle, Error, ErrorKind, Model, Options, Origin, Prepared, Runtime, Side};
 
 thread_local! {
     static SESSION: &'static RefCell<Session> = Box::leak(Box::new(RefCell::new(Session::new())));
 }
 
-/// Pictures that go into one run of a network: enough to use the processor well, few enough to cancel soon.
-const BATCH: usize = 8;
+/// Pictures that go into one run of a network: enough to use the processor well, few enough to cancel soon. More bring
+/// nothing on a processor, and the memory of a run stays with the backend.
+const BATCH: usize = 4;
+
+/// Pictures for each thread after which embeddings are remembered, so that an error later on does not lose them.
+const CHUNK: usize = 64;
 
 /// Runs `f` on this backend's state. `f` must not call SQL.
 pub fn with<R>(f: impl FnOnce(&mut Session) -> R) -> R {
@@ -117,7 +122,7 @@ impl Session {
                 }
             }
         }
-        for chunk in wanted.chunks(BATCH * settings::threads()) {
+        for chunk in wanted.chunks(CHUNK * settings::threads()) {
             let inputs: Vec<&[u8]> = chunk.iter().filter_map(|(_, places)| pictures[places[0]]).collect();
             let made = self.run_images(&model, &inputs).map_err(|failed| {
                 // `run_images` numbers within the chunk; the user counts within the array.
@@ -165,28 +170,16 @@ impl Session {
         found
     }
 
-    /// Decodes the pictures, in parallel if threads are allowed, and runs the network on them in batches.
+    /// Decodes the pictures and runs the network on them: on several threads side by side, or in batches.
     fn run_images(&mut self, model: &Rc<Model>, pictures: &[&[u8]]) -> Result<Vec<Rc<[f32]>>, Failed> {
-        let limits = limits();
+        if pictures.len() > 1 && model.runs_at_a_time().map_err(model_error)? > 1 {
+            return self.run_side_by_side(model, pictures);
+        }
         let mut vectors = Vec::with_capacity(pictures.len());
-        for (number, batch) in pictures.chunks(BATCH * settings::threads()).enumerate() {
-            pgrx::check_for_interrupts!();
+        let size = BATCH * settings::threads();
+        for (number, batch) in pictures.chunks(size).enumerate() {
             let started = Instant::now();
-            let shared: &Model = model;
-            let decoded = workers::map(batch, |picture| {
-                let rgb = vs_vision::decode(picture, &limits).map_err(Unprepared::Picture)?;
-                shared.prepare(&rgb).map_err(Unprepared::Model)
-            })?;
-            let mut prepared = Vec::with_capacity(decoded.len());
-            for (i, decoded) in decoded.into_iter().enumerate() {
-                prepared.push(decoded.map_err(|error| Failed {
-                    error: match error {
-                        Unprepared::Picture(error) => picture_error(error),
-                        Unprepared::Model(error) => model_error(error),
-                    },
-                    at: Some(number * BATCH * settings::threads() + i),
-                })?);
-            }
+            let prepared = prepare_all(model, batch).map_err(|failed| failed.behind(number * size))?;
             self.stats.decode_ms += milliseconds(started);
             for prepared in prepared.chunks(BATCH) {
                 pgrx::check_for_interrupts!();
@@ -199,6 +192,44 @@ impl Session {
             }
         }
         Ok(vectors)
+    }
+
+    /// Lets every thread decode pictures and run the network on them, each thread for itself.
+    ///
+    /// One picture at a time: batches gain nothing there, and a request to cancel is heeded after the picture at hand.
+    fn run_side_by_side(&mut self, model: &Model, pictures: &[&[u8]]) -> Result<Vec<Rc<[f32]>>, Failed> {
+        for runs in 2..=settings::threads().min(pictures.len()) {
+            pgrx::check_for_interrupts!();
+            model.make_room(runs).map_err(model_error)?;
+        }
+        let limits = limits();
+        let mut collected = Collected::new(pictures.len());
+        let (stats, mut since) = (&mut self.stats, Instant::now());
+        workers::each(
+            pictures,
+            |picture| {
+                let started = Instant::now();
+                let prepared = prepare(model, picture, &limits)?;
+                let decoding = started.elapsed();
+                let made = model.embed_prepared(&[prepared], &mut || false).map_err(Refused::Model)?;
+                Ok((made.into_iter().next(), decoding, started.elapsed()))
+            },
+            |place, made: Result<(Option<Vec<f32>>, Duration, Duration), Refused>| {
+                let vector = made.map(|(vector, decoding, whole)| {
+                    // The threads overlap: what has passed since the last result is split as this picture's time is.
+                    let passed = milliseconds(std::mem::replace(&mut since, Instant::now()));
+                    let share = decoding.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE);
+                    stats.decode_ms += passed * share;
+                    stats.network_ms += passed * (1.0 - share);
+                    stats.runs += 1;
+                    stats.images += 1;
+                    vector
+                });
+                collected.take(place, vector)
+            },
+        )?;
+        let vectors = collected.finish()?;
+        vectors.into_iter().map(|vector| Ok(Rc::from(vector.ok_or_else(missing_output)?))).collect()
     }
 
     /// The named model, loaded.
@@ -265,16 +296,72 @@ impl Session {
     }
 }
 
-/// Why a picture did not become the network's input. Plain data: it is made on worker threads.
-enum Unprepared {
+/// Why a picture was not embedded. Plain data: it is made on worker threads.
+enum Refused {
     Picture(vs_vision::Error),
     Model(Error),
+}
+
+/// Makes a picture the network's input. Calls no PostgreSQL.
+fn prepare(model: &Model, picture: &[u8], limits: &vs_vision::Limits) -> Result<Prepared, Refused> {
+    let rgb = vs_vision::decode(picture, limits).map_err(Refused::Picture)?;
+    model.prepare(&rgb).map_err(Refused::Model)
+}
+
+/// Makes all pictures the network's input, in parallel if threads are allowed.
+fn prepare_all(model: &Model, pictures: &[&[u8]]) -> Result<Vec<Prepared>, Failed> {
+    let limits = limits();
+    let mut collected = Collected::new(pictures.len());
+    workers::each(pictures, |picture| prepare(model, picture, &limits), |place, made| collected.take(place, made))?;
+    collected.finish()
+}
+
+/// The results of [`workers::each`], put into the order of their places.
+struct Collected<T> {
+    results: Vec<Option<T>>,
+    failed: Option<(usize, Refused)>,
+}
+
+impl<T> Collected<T> {
+    fn new(len: usize) -> Self {
+        Self { results: std::iter::repeat_with(|| None).take(len).collect(), failed: None }
+    }
+
+    /// Keeps a result, or the first of the failures, at which work ends.
+    fn take(&mut self, place: usize, result: Result<T, Refused>) -> ControlFlow<()> {
+        match result {
+            Ok(result) => self.results[place] = Some(result),
+            Err(error) if self.failed.as_ref().is_none_or(|(first, _)| place < *first) => {
+                self.failed = Some((place, error));
+            }
+            Err(_) => {}
+        }
+        if self.failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn finish(self) -> Result<Vec<T>, Failed> {
+        if let Some((place, error)) = self.failed {
+            let error = match error {
+                Refused::Picture(error) => picture_error(error),
+                Refused::Model(error) => model_error(error),
+            };
+            return Err(Failed { error, at: Some(place) });
+        }
+        Ok(self.results.into_iter().collect::<Option<Vec<T>>>().ok_or_else(missing_output)?)
+    }
 }
 
 /// An error and, where one picture caused it, its place.
 struct Failed {
     error: SqlError,
     at: Option<usize>,
+}
+
+impl Failed {
+    /// Counts the place from further ahead.
+    fn behind(self, before: usize) -> Self {
+        Self { at: self.at.map(|at| at + before), ..self }
+    }
 }
 
 impl From<SqlError> for Failed {
