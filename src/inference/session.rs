@@ -403,6 +403,9 @@ pub fn model_error(error: Error) -> SqlError {
         ErrorKind::Cancelled => PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
     };
     let hint = match (error.hint(), error.kind()) {
+        (Some(hint), ErrorKind::NoSuchSide) => {
+            Some(format!("{hint} The view visual_search.models shows the sides of each model."))
+        }
         (Some(hint), _) => Some(hint.to_owned()),
         (None, ErrorKind::ModelMissing) => Some("The view visual_search.models lists the models.".to_owned()),
         (None, _) => None,

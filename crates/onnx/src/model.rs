@@ -329,10 +329,14 @@ impl Model {
 
     fn lacks(&self, side: Side) -> Error {
         let (what, side) = if side == Side::Image { ("pictures", "image") } else { ("texts", "text") };
-        Error::new(ErrorKind::NoSuchSide, format!("it cannot embed {what}: it has no {side} side"))
+        let message = format!("model \"{}\" cannot embed {what}", self.bundle.name());
+        Error::new(ErrorKind::NoSuchSide, message).with_hint(format!("It has no {side} side."))
     }
 
     fn name(&self, error: Error) -> Error {
+        if error.kind() == ErrorKind::NoSuchSide {
+            return error;
+        }
         error.within(format_args!("model \"{}\"", self.bundle.name()))
     }
 }

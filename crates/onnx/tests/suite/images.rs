@@ -179,7 +179,8 @@ fn a_model_without_texts_says_so() {
     let model = image_model("picture.onnx", &json!({})).load().expect("a model");
     let error = model.embed_texts(&["shoe"], &mut || false).expect_err("no text side");
     assert_eq!(error.kind(), ErrorKind::NoSuchSide);
-    assert_eq!(error.message(), "model \"test-model\": it cannot embed texts: it has no text side");
+    assert_eq!(error.message(), "model \"test-model\" cannot embed texts");
+    assert_eq!(error.hint(), Some("It has no text side."));
 }
 
 #[test]
