@@ -12,7 +12,8 @@ help:
 	@echo 'make install                install the extension into PostgreSQL'
 	@echo '     PG_CONFIG=path         which one (demo and test take it too)'
 	@echo '     DESTDIR=folder         into that folder instead, as for packaging'
-	@echo 'make bench                  the micro-benchmarks'
+	@echo 'make bench                  the micro-benchmarks, and vs_hnsw against pgvector where the data'
+	@echo '                            for it is (../shared/data); half an hour'
 	@echo 'make lint                   formatting, clippy, shellcheck; warnings are errors'
 	@echo 'make clean                  remove everything that was built or downloaded'
 
