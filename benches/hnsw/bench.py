@@ -169,6 +169,8 @@ def measure_set(dsn, data, peers, args):
         for name, session in sessions.items():
             result["peers"][name]["notices"] = session.notices
             session.run(f"DROP TABLE {session.table}")
+        # About 1 is this benchmark's own; more means that others worked too.
+        result["load"] = os.getloadavg()[1]
         return result
     finally:
         for session in sessions.values():

@@ -45,7 +45,8 @@ def rate(found):
 def tables(result):
     peers = result["peers"]
     text = (f"\n## {result['name']}: {result['rows']:,} x {result['dims']}, {result['metric']}, "
-            f"{result['queries']:,} queries, k = {result['k']}\n\n{result['about']}.\n\n")
+            f"{result['queries']:,} queries, k = {result['k']}\n\n{result['about']}.")
+    text += f" Load: {result['load']:.1f}.\n\n" if "load" in result else "\n\n"
     for name, why in result["failures"].items():
         text += f"{name} cannot: {why}\n\n"
     if not peers:
@@ -61,7 +62,7 @@ def tables(result):
         ["", "ef_search", "recall@10", "QPS", "slowest and fastest pass", "mean us", "beyond SELECT 1", "p50 us", "p99 us", "heap/row", "short", "misordered"],
         [[name, f"{point['ef_search']}{'*' if point['ef_search'] == peer['default_ef_search'] else ''}", f"{point['recall']:.4f}",
           f"{point['qps']:,.0f}", f"{min(point['passes']):,.0f} {max(point['passes']):,.0f}", f"{point['mean_us']:.0f}",
-          f"{point['mean_us'] - median(peer['floor_us']):.0f}", f"{point['p50_us']:.0f}", f"{point['p99_us']:.0f}",
+          f"{point['mean_us'] - min(peer['floor_us']):.0f}", f"{point['p50_us']:.0f}", f"{point['p99_us']:.0f}",
           f"{point['fetched_per_row']:.2f}", point["short_answers"], point["misordered_answers"]]
          for name, peer in peers.items() for point in peer["points"]])
     text += ("\n`*` the default. A query's time is its median over the passes; QPS, mean, p50 and p99 are over the queries. "
@@ -116,7 +117,8 @@ def summary(results):
     if compared:
         text += "\n" + table(["set", "", THEIRS, OURS, "times better"], compared)
         text += "\nWhole passes: from the median pass's rate instead of each query's median. "
-        text += "`~`: at least one of the two rates is no interpolation, but the rate of the narrowest beam, which finds more already.\n"
+        text += ("`~`: one of the two rates is that of the peer's narrowest beam, which finds more already and "
+                 "beyond which it cannot be faster.\n")
     return text
 
 
@@ -134,9 +136,11 @@ def plot(result, machine, folder):
         axes.plot([point["recall"] for point in points], [point["qps"] for point in points], marker="o", markersize=4,
                   label=f"{name} ({machine['peers'][name]})", color=COLOURS.get(name))
         for point in points:
-            # Filled bounds of the rounds would hide nothing and say little; the default is what most people run.
+            # Few people set it.
             if point["ef_search"] == peer["default_ef_search"]:
                 axes.plot(point["recall"], point["qps"], marker="o", markersize=9, fillstyle="none", color=COLOURS.get(name))
+    for target in next(iter(result["peers"].values()))["at_recall"]:
+        axes.axvline(float(target), color="#888888", linestyle=":", linewidth=1)
     axes.set(xlabel="recall@10", ylabel="queries per second, one connection", yscale="log",
              title=f"{result['name']}: {result['rows']:,} x {result['dims']}, {result['metric']}")
     axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
