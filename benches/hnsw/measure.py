@@ -10,13 +10,15 @@ from psycopg import pq
 from peers import COPY_END, COPY_START, OPERATORS
 
 K = 10
-# Beams to try, from narrow to wide; a peer's sweep ends with the first that finds nearly everything.
+# Beams to try, from narrow to wide; a peer's sweep ends with the first that finds nearly everything, or hardly more.
 BEAMS = (10, 14, 20, 28, 40, 56, 80, 112, 160, 240, 400, 800)
 NARROW_BEAMS = (8, 6, 4, 3, 2)
 ENOUGH = 0.997
 # The recalls that rates are compared at.
 TARGETS = (0.95, 0.99)
 CANDIDATES = 300
+# Queries that are explained at every beam.
+EXPLAINED = 100
 
 
 class Truth:
@@ -156,9 +158,18 @@ class Session:
             raise psycopg.Error("no plan uses the index")
         return False
 
+    def explain(self, options, query):
+        literal = "[" + ",".join(repr(float(x)) for x in query) + "]"
+        return self.run(f"EXPLAIN ({options}) EXECUTE search('{literal}')").fetchall()
+
     def plan_uses_index(self, queries):
-        literal = "[" + ",".join(repr(float(x)) for x in queries[0]) + "]"
-        return any(self.index in line for line, in self.run(f"EXPLAIN EXECUTE search('{literal}')"))
+        return any(self.index in line for line, in self.explain("COSTS OFF", queries[0]))
+
+    def buffers(self, queries):
+        """Visits to pages of heap and index, per query. (The times that EXPLAIN reports beside them are those of queries
+        that each find the caches full of something else.)"""
+        plans = [self.explain("ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON", query)[0][0][0]["Plan"] for query in queries[:EXPLAINED]]
+        return float(np.mean([plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] for plan in plans]))
 
     def set_beam(self, beam):
         self.run(f"SET {self.peer.ef_search} = {beam}")
@@ -214,12 +225,13 @@ def sweep(sessions, truths, rounds, beams):
                 "passes_qps": float(np.median(passes)), "passes": [float(rate) for rate in passes],
                 "mean_us": micros(typical.mean()), "p50_us": micros(np.median(typical)),
                 "p99_us": micros(np.quantile(typical, 0.99)),
+                "buffers": sessions[name].buffers(sessions[name].data.queries),
                 "fetched_per_row": fetched[name] / max(1, sum(map(len, answers[name]))),
                 "short_answers": short, "misordered_answers": misordered,
             }
 
     defaults = {name: session.default_beam() for name, session in sessions.items()}
-    enough = {name: False for name in sessions}
+    enough, last = {name: False for name in sessions}, {}
     for beam in sorted({*(beams or BEAMS), *defaults.values()}):
         # The default is measured in any case, by its own peer.
         names = [name for name in sessions if not enough[name] or beam == defaults[name]]
@@ -227,7 +239,10 @@ def sweep(sessions, truths, rounds, beams):
             names = [name for name in names if beam == defaults[name]]
         measure(beam, names)
         for name in names:
-            enough[name] = enough[name] or points[name][beam]["recall"] >= ENOUGH
+            recall = points[name][beam]["recall"]
+            flat = recall >= TARGETS[-1] and recall - last.get(name, 0) < 0.0005
+            enough[name] = enough[name] or recall >= ENOUGH or flat
+            last[name] = recall
     for beam in () if beams else NARROW_BEAMS:
         names = [name for name, session in sessions.items()
                  if beam >= session.peer.smallest_ef and points[name][min(points[name])]["recall"] >= TARGETS[0]]

@@ -59,14 +59,15 @@ def tables(result):
           "yes" if peer["chosen_by_planner"] else "no", " ".join(f"{us:.0f}" for us in peer["floor_us"])]
          for name, peer in peers.items()])
     text += "\n" + table(
-        ["", "ef_search", "recall@10", "QPS", "slowest and fastest pass", "mean us", "beyond SELECT 1", "p50 us", "p99 us", "heap/row", "short", "misordered"],
+        ["", "ef_search", "recall@10", "QPS", "slowest and fastest pass", "mean us", "beyond SELECT 1", "p50 us", "p99 us",
+         "buffers", "heap/row", "short", "misordered"],
         [[name, f"{point['ef_search']}{'*' if point['ef_search'] == peer['default_ef_search'] else ''}", f"{point['recall']:.4f}",
           f"{point['qps']:,.0f}", f"{min(point['passes']):,.0f} {max(point['passes']):,.0f}", f"{point['mean_us']:.0f}",
           f"{point['mean_us'] - min(peer['floor_us']):.0f}", f"{point['p50_us']:.0f}", f"{point['p99_us']:.0f}",
-          f"{point['fetched_per_row']:.2f}", point["short_answers"], point["misordered_answers"]]
+          f"{point['buffers']:.0f}", f"{point['fetched_per_row']:.2f}", point["short_answers"], point["misordered_answers"]]
          for name, peer in peers.items() for point in peer["points"]])
     text += ("\n`*` the default. A query's time is its median over the passes; QPS, mean, p50 and p99 are over the queries. "
-             "heap/row: heap tuples fetched per row returned.\n")
+             "Buffers: visits to pages of index and heap per query; heap/row: heap tuples fetched per row returned.\n")
     if any("inserts" in peer for peer in peers.values()):
         text += "\n" + table(
             ["", "inserts", "rows", "rows/s", "overall", "p50 us", "p99 us", "WAL B/row", "WAL beyond heap"],
