@@ -9,13 +9,15 @@
 //!    into the pages, which takes longer.
 //! 4. All pages are logged at once. Until then nothing is.
 
+use super::crew::Crew;
 use super::flush::{Joined, flush};
 use super::graph::Graph;
 use super::insert::{self, Workspace, insert_row};
-use super::layout::{Layout, Meta, Tid};
+use super::layout::Layout;
+use super::meta::Meta;
 use super::open::{Opened, check_tags};
 use super::options::Options;
-use super::crew::Crew;
+use super::tid::Tid;
 use crate::embedding::io::dims_out_of_range;
 use crate::embedding::{Embedding, different_dims};
 use crate::error::{OrRaise, SqlError, SqlResult};
@@ -48,9 +50,13 @@ pub unsafe extern "C-unwind" fn ambuildphasename(phase: i64) -> *mut std::ffi::c
     name.as_ptr().cast_mut()
 }
 
-fn show_phase(phase: i64) {
+fn show(parameter: u32, value: i64) {
     // SAFETY: writes a number into this process's progress entry.
-    unsafe { pg_sys::pgstat_progress_update_param(pg_sys::PROGRESS_CREATEIDX_SUBPHASE as i32, phase) };
+    unsafe { pg_sys::pgstat_progress_update_param(parameter as i32, value) };
+}
+
+fn show_phase(phase: i64) {
+    show(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, phase);
 }
 
 /// The metric of an index: what its operator class's support function 1 says.
@@ -135,7 +141,7 @@ enum Stage {
     /// No row has come yet.
     Empty,
     /// In memory.
-    Memory(Memory),
+    Memory(Box<Memory>),
     /// On pages.
     Pages(Box<Pages>),
 }
@@ -202,6 +208,9 @@ impl Build {
             self.tag = embedding.tag();
         }
         self.indexed += 1;
+        if self.indexed.is_multiple_of(BLOCK as u64) {
+            show(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, self.indexed as i64);
+        }
         Ok(())
     }
 
@@ -227,7 +236,7 @@ impl Build {
         let arena = Arc::new(Arena::new(space, params, blocks * BLOCK));
         let block = arena.builder();
         let crew = Crew::start(arena, threads)?;
-        self.stage = Stage::Memory(Memory { crew, block, room: blocks * BLOCK, layout });
+        self.stage = Stage::Memory(Box::new(Memory { crew, block, room: blocks * BLOCK, layout }));
         show_phase(PHASE_GRAPH);
         Ok(())
     }
@@ -240,10 +249,10 @@ impl Build {
 
     /// Writes the graph in memory to pages.
     fn write_out(&mut self) -> SqlResult<()> {
-        let Stage::Memory(Memory { mut crew, block, layout, .. }) = std::mem::replace(&mut self.stage, Stage::Empty)
-        else {
+        let Stage::Memory(memory) = std::mem::replace(&mut self.stage, Stage::Empty) else {
             return Ok(());
         };
+        let Memory { mut crew, block, layout, .. } = *memory;
         if !block.is_empty() {
             crew.publish(block)?;
         }
@@ -340,11 +349,7 @@ fn needs_wal(index: Index) -> bool {
     }
 }
 
-fn build(
-    heap: pg_sys::Relation,
-    relation: pg_sys::Relation,
-    info: *mut pg_sys::IndexInfo,
-) -> SqlResult<(f64, u64)> {
+fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> SqlResult<(f64, u64)> {
     // SAFETY: PostgreSQL passes open relations that stay open and locked for the whole call.
     let (index, options) = unsafe { (Index::new(relation), Options::of(relation)) };
     options.check()?;

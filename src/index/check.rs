@@ -5,9 +5,11 @@
 //! next vacuum attaches it), nor is a dead node or a freed slot; `vs_hnsw_stats` counts them.
 
 use super::inspect::Held;
-use super::layout::{INLINE_TIDS, Layout, NodeRef, Place, TIDS, Tid};
+use super::layout::{Layout, Place};
 use super::nodes::Nodes;
 use super::open::Opened;
+use super::slots::{INLINE_TIDS, NodeRef, TIDS};
+use super::tid::Tid;
 use crate::error::{SqlResult, out_of_memory};
 use crate::storage::{Block, Kind};
 use vs_graph::{MAX_LEVEL, NONE, NodeId};
@@ -208,7 +210,7 @@ impl Check {
     fn check_upper(&mut self, block: Block, node: &Chains) {
         let mut side = node.upper;
         for layer in 1..=node.level.min(MAX_LEVEL) {
-            let read = |entry: super::layout::SideRef<'_>| (entry.next(), entry.list().collect::<Vec<_>>());
+            let read = |entry: super::slots::SideRef<'_>| (entry.next(), entry.list().collect::<Vec<_>>());
             let found = self.exists(side).then(|| self.nodes.look_side(side, node.id, node.generation, layer, read));
             let Some((next, list)) = found.flatten() else {
                 self.report(block, format!("node {}: its list of layer {layer} is not there", node.id));
@@ -230,7 +232,7 @@ impl Check {
         let mut side = node.overflow;
         while side != NONE {
             pgrx::check_for_interrupts!();
-            let read = |entry: super::layout::SideRef<'_>| (entry.next(), entry.tids().collect::<Vec<_>>());
+            let read = |entry: super::slots::SideRef<'_>| (entry.next(), entry.tids().collect::<Vec<_>>());
             let found = self.exists(side).then(|| self.nodes.look_side(side, node.id, node.generation, TIDS, read));
             let Some((next, tids)) = found.flatten() else {
                 self.report(block, format!("node {}: an entry with rows is not there", node.id));
@@ -276,7 +278,8 @@ impl Check {
                 for at in 0..layout.sides(lock.page()) {
                     let Some(entry) = layout.side(lock.page(), at).filter(|entry| entry.kind() != 0) else { continue };
                     let number = layout.side_id(Place { block, at });
-                    if !number.is_some_and(|number| self.known.sides.get(number as usize) == Some(&true)) {
+                    let owned = number.and_then(|number| self.known.sides.get(number as usize)).copied();
+                    if owned != Some(true) {
                         lost.push(entry.owner());
                     }
                 }
@@ -292,7 +295,10 @@ impl Check {
             Some(entry) => match self.known.level(entry.id) {
                 None => self.report(0, format!("searches start at node {}, which is not there", entry.id)),
                 Some(level) if level != entry.level => {
-                    self.report(0, format!("searches start at node {} on layer {}, not {level}", entry.id, entry.level));
+                    self.report(
+                        0,
+                        format!("searches start at node {} on layer {}, not {level}", entry.id, entry.level),
+                    );
                 }
                 Some(_) => {}
             },

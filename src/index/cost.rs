@@ -59,6 +59,11 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             *startup = f64::INFINITY;
             *total = f64::INFINITY;
             *selectivity = 0.0;
+            #[cfg(feature = "pg18")]
+            {
+                // From 18 on a disabled plan is told by a count, before costs are compared.
+                (*path).path.disabled_nodes = 2;
+            }
             return;
         }
         let fraction = (*root).tuple_fraction;

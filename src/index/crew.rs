@@ -93,9 +93,12 @@ impl Work {
     }
 }
 
+/// What a crew shares, and its threads.
+type AtWork = (Arc<Work>, Vec<JoinHandle<()>>);
+
 thread_local! {
     /// Crews at work, to be stopped at exit.
-    static AT_WORK: RefCell<Vec<(Arc<Work>, Vec<JoinHandle<()>>)>> = const { RefCell::new(Vec::new()) };
+    static AT_WORK: RefCell<Vec<AtWork>> = const { RefCell::new(Vec::new()) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -142,12 +145,8 @@ impl Crew {
                 unsafe { pg_sys::before_shmem_exit(Some(stop_at_exit), pg_sys::Datum::null()) };
             }
         });
-        let work = Arc::new(Work {
-            arena,
-            queue: Mutex::default(),
-            changed: Condvar::new(),
-            stop: AtomicBool::new(false),
-        });
+        let work =
+            Arc::new(Work { arena, queue: Mutex::default(), changed: Condvar::new(), stop: AtomicBool::new(false) });
         // From here on dropping the crew ends whatever has been started.
         let crew = Self { work: Arc::clone(&work), inserter: Inserter::default() };
         AT_WORK.with_borrow_mut(|crews| crews.push((Arc::clone(&work), Vec::new())));
@@ -181,9 +180,11 @@ impl Crew {
     /// # Errors
     /// If the arena has no room, or a thread has failed.
     pub fn publish(&mut self, block: BlockBuilder) -> SqlResult<()> {
-        let ids = self.work.arena.publish(block).map_err(|full| {
-            SqlError::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, full.to_string())
-        })?;
+        let ids = self
+            .work
+            .arena
+            .publish(block)
+            .map_err(|full| SqlError::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, full.to_string()))?;
         {
             let mut queue = self.work.queue();
             queue.waiting += ids.len();

@@ -4,8 +4,11 @@
 //! accordingly. After the pages of nodes come the side pages, filled in the same order.
 
 use super::graph::UNLISTED;
-use super::layout::{INLINE_TIDS, Layout, Meta, Place, TIDS, Tid};
+use super::layout::{Layout, Place};
+use super::meta::Meta;
 use super::open::damaged;
+use super::slots::{INLINE_TIDS, TIDS};
+use super::tid::Tid;
 use crate::error::{SqlError, SqlResult, out_of_memory};
 use crate::storage::{Block, Change, Hints, Index, Kind, Logging};
 use pgrx::pg_sys;

@@ -6,8 +6,8 @@
 //!    the node that has the very same code.
 
 use super::graph::{Graph, NewRow};
-use super::layout::Tid;
 use super::open::Opened;
+use super::tid::Tid;
 use crate::embedding::Embedding;
 use crate::error::{OrRaise, SqlError, SqlResult};
 use crate::storage::{Barrier, Index, Logging, Mode};

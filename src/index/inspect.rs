@@ -4,8 +4,9 @@
 
 use super::check::{Problem, check};
 use super::graph::Graph;
-use super::layout::{Place, TIDS};
+use super::layout::Place;
 use super::open::Opened;
+use super::slots::TIDS;
 use crate::embedding::literal::tag_text;
 use crate::error::{OrRaise, SqlError, SqlResult};
 use crate::returned::{Returned, column, record};
@@ -108,9 +109,7 @@ fn refused(oid: pg_sys::Oid, no_index: bool) -> SqlError {
 }
 
 #[pg_extern(sql = false)]
-fn vs_hnsw_check(
-    index: pg_sys::Oid,
-) -> TableIterator<'static, (name!(block, i64), name!(problem, String))> {
+fn vs_hnsw_check(index: pg_sys::Oid) -> TableIterator<'static, (name!(block, i64), name!(problem, String))> {
     let problems: Vec<Problem> = Held::open(index, true).and_then(|held| check(&held)).or_raise();
     TableIterator::new(problems.into_iter().map(|problem| (i64::from(problem.block), problem.text)))
 }
@@ -166,7 +165,7 @@ impl Counts {
         counts
     }
 
-    fn count_rows(&mut self, tids: impl Iterator<Item = super::layout::Tid>) {
+    fn count_rows(&mut self, tids: impl Iterator<Item = super::tid::Tid>) {
         for tid in tids {
             self.rows += 1;
             self.killed_rows += i64::from(tid.is_killed());
@@ -240,10 +239,7 @@ fn vs_hnsw_recall(index: pg_sys::Oid, queries: i32, k: i32) -> Option<f64> {
 /// use no index and the other this one.
 fn recall(oid: pg_sys::Oid, queries: i32, k: i32) -> SqlResult<Option<f64>> {
     if queries < 1 || k < 1 {
-        return Err(SqlError::new(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            "queries and k must be at least 1",
-        ));
+        return Err(SqlError::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "queries and k must be at least 1"));
     }
     let held = Held::open(oid, false)?;
     let (name, metric) = (held.index().name(), Opened::open(held.index())?.meta.metric);
@@ -306,7 +302,9 @@ fn recall(oid: pg_sys::Oid, queries: i32, k: i32) -> SqlResult<Option<f64>> {
             .update(&format!("EXPLAIN {all}"), None, &[sample.clone().into()])?
             .map(|row| row.get::<String>(1).map(Option::unwrap_or_default))
             .collect::<Result<_, _>>()?;
-        if !plan.iter().any(|line| line.contains(&format!("using {name} ")) || line.contains(&format!("using \"{name}\" ")))
+        if !plan
+            .iter()
+            .any(|line| line.contains(&format!("using {name} ")) || line.contains(&format!("using \"{name}\" ")))
         {
             return Ok(Some(f64::NAN));
         }

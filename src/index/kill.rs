@@ -5,8 +5,8 @@
 //! `wal_consistency_checking`. Between the note and the write a vacuum may have taken the row out and an insertion may
 //! have put a new row with the same address in: the node's count of removals tells.
 
-use super::layout::Tid;
 use super::nodes::Nodes;
+use super::tid::Tid;
 use crate::error::SqlResult;
 use crate::storage::Logging;
 use pgrx::pg_sys;
@@ -71,4 +71,3 @@ impl Kills {
         Ok(())
     }
 }
-

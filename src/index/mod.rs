@@ -5,9 +5,9 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `layout` | what lies where on a page |
+//! | `layout`, `slots`, `tid`, `meta` | what lies where on a page |
 //! | `open` | an index and what the session remembers of it |
-//! | `nodes`, `graph` | the graph on pages, for reading and for writing |
+//! | `nodes`, `graph`, `join` | the graph on pages, for reading and for writing; rows that share a node |
 //! | `build`, `crew`, `flush` | building: rows to a graph in memory, the threads, writing it out |
 //! | `insert`, `scan`, `kill`, `vacuum`, `attach` | rows come, are found, are found dead, go; nodes nobody reaches |
 //! | `cost`, `options` | the planner, parameters and settings |
@@ -22,12 +22,16 @@ mod flush;
 mod graph;
 mod insert;
 mod inspect;
+mod join;
 mod kill;
 mod layout;
+mod meta;
 mod nodes;
 mod open;
 pub mod options;
 mod scan;
+mod slots;
+mod tid;
 mod vacuum;
 
 use crate::returned::Returned;

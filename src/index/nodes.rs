@@ -6,8 +6,10 @@
 //! A node may be freed and its slot used again between any two calls. Whoever keeps a node's number keeps its generation
 //! too (as [`Candidate::stamp`]) and finds out when it comes back for the TIDs.
 
-use super::layout::{Layout, NodeRef, TIDS, Tid};
+use super::layout::Layout;
 use super::open::Opened;
+use super::slots::{NodeRef, TIDS};
+use super::tid::Tid;
 use crate::error::{SqlError, SqlResult};
 use crate::storage::{Block, Page};
 use vs_graph::{Candidate, Entry, NONE, NodeId, Storage};
@@ -111,7 +113,7 @@ impl Nodes {
         owner: NodeId,
         generation: u16,
         kind: u8,
-        look: impl FnOnce(super::layout::SideRef<'_>) -> T,
+        look: impl FnOnce(super::slots::SideRef<'_>) -> T,
     ) -> Option<T> {
         if side == NONE {
             return None;

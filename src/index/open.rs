@@ -1,6 +1,7 @@
 //! An index opened for one operation, and what a session remembers of it from one operation to the next.
 
-use super::layout::{Layout, Meta};
+use super::layout::Layout;
+use super::meta::Meta;
 use crate::embedding::{Embedding, different_dims, literal};
 use crate::error::{SqlError, SqlResult};
 use crate::storage::{Block, Change, Hints, Index, Logging};
@@ -126,8 +127,7 @@ pub fn damaged(index: Index, why: &str) -> SqlError {
 /// The space for an index, remembered from now on.
 pub fn remember(index: Index, dims: usize, metric: Metric) -> SqlResult<Rc<Remembered>> {
     let space = Space::new(dims, metric).map_err(|error| damaged(index, &error.to_string()))?;
-    let remembered =
-        Rc::new(Remembered { space, hints: RefCell::new(Hints::default()), target: Cell::new(None) });
+    let remembered = Rc::new(Remembered { space, hints: RefCell::new(Hints::default()), target: Cell::new(None) });
     OPENED.with_borrow_mut(|opened| {
         if opened.len() >= REMEMBERED {
             opened.clear();

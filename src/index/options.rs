@@ -156,6 +156,7 @@ impl Options {
 /// `amoptions`
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amoptions(options: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
+    #[allow(clippy::needless_update, reason = "there is one more field from PostgreSQL 18 on")]
     let element = |name: &'static std::ffi::CStr, offset: usize| pg_sys::relopt_parse_elt {
         optname: name.as_ptr(),
         opttype: pg_sys::relopt_type::RELOPT_TYPE_INT,

@@ -11,10 +11,10 @@
 //! a row too new for this scan's snapshot.
 
 use super::kill::Kills;
-use super::layout::Tid;
 use super::nodes::Nodes;
 use super::open::Opened;
 use super::options::{self, IterativeScan};
+use super::tid::Tid;
 use crate::embedding::Embedding;
 use crate::error::{OrRaise, SqlError, SqlResult};
 use crate::storage::Index;

@@ -15,8 +15,11 @@
 
 use super::attach::attach;
 use super::graph::{Graph, UNLISTED};
-use super::layout::{Meta, Place, SideRef, TIDS, Tid};
+use super::layout::Place;
+use super::meta::Meta;
 use super::open::Opened;
+use super::slots::{SideRef, TIDS};
+use super::tid::Tid;
 use crate::error::{OrRaise, SqlResult, out_of_memory};
 use crate::storage::{Barrier, Block, Index, Kind, Logging, Mode};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
@@ -299,7 +302,8 @@ impl<'a> Vacuum<'a> {
         for block in 1..self.opened.index.blocks() {
             pause();
             if let Some(&id) = super::attach::live(&self.opened, block).first() {
-                self.graph.raise_entry(Entry { id, level: self.graph.nodes.look(id, |_, n| n.level()).unwrap_or(0) })?;
+                self.graph
+                    .raise_entry(Entry { id, level: self.graph.nodes.look(id, |_, n| n.level()).unwrap_or(0) })?;
                 return Ok(());
             }
         }

@@ -35,11 +35,19 @@ impl Index {
         }
     }
 
-    /// A page that is believed to have room.
+    /// A page that is believed to have room. The map is not logged: after a crash it may name pages that were never
+    /// written, which are taken out of it here.
     pub fn page_with_room(self) -> Option<Block> {
         // SAFETY: the relation is open.
         let block = unsafe { pg_sys::GetPageWithFreeSpace(self.relation(), ROOM) };
-        (block != pg_sys::InvalidBlockNumber).then_some(block)
+        if block == pg_sys::InvalidBlockNumber {
+            return None;
+        }
+        if block >= self.blocks() {
+            self.note_room(block, false);
+            return None;
+        }
+        Some(block)
     }
 
     /// Notes whether `block` has room, for everybody.
