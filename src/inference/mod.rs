@@ -3,7 +3,7 @@
 //! A model is a folder, as a text-search dictionary is a file: there is no registry table, so nothing can be out of
 //! step at a restore, on a standby, or in a generated column. [`session`] holds what one backend has loaded and
 //! remembered; [`functions`] are `embed_image` and its kin; [`trigger`] is `embed_on_write`; [`admin`] shows models and
-//! statistics; [`workers`] are the threads that decode in parallel.
+//! statistics; [`workers`] are the threads that embed pictures in parallel.
 //!
 //! # Threads and exit
 //! PostgreSQL's processes are single-threaded, and signal handlers must run in the main thread. So by default no
