@@ -9,8 +9,8 @@ use crate::embedding::io::check_typmod;
 use crate::error::{OrRaise, SqlError, SqlResult};
 use crate::returned::Returned;
 use crate::settings;
-use pgrx::PgSqlErrorCode;
 use pgrx::prelude::*;
+use pgrx::{PgSqlErrorCode, PgTupleDesc};
 use std::ffi::CStr;
 
 #[pg_extern(sql = false)]
@@ -28,6 +28,7 @@ struct Column {
     number: i32,
     type_oid: pg_sys::Oid,
     typmod: i32,
+    generated: bool,
 }
 
 /// One firing of the trigger.
@@ -91,8 +92,7 @@ impl Call {
             if Some(embedding.type_oid) != embedding_type((*(*fcinfo).flinfo).fn_oid) {
                 return Err(wrong_type(&embedding, "image_embedding"));
             }
-            let attribute = (*descriptor).attrs.as_ptr().add(embedding.number as usize - 1);
-            if (*attribute).attgenerated != 0 {
+            if embedding.generated {
                 return Err(SqlError::new(
                     PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                     format!("embed_on_write: column \"{}\" is a generated column", embedding.name),
@@ -178,18 +178,18 @@ unsafe fn column(descriptor: pg_sys::TupleDesc, name: &CStr) -> SqlResult<Column
     let number = unsafe { pg_sys::SPI_fnumber(descriptor, name.as_ptr()) };
     // For messages alone: it is in the encoding of the database.
     let name = name.to_string_lossy().into_owned();
-    if number <= 0 {
+    // Where a descriptor keeps its attributes differs between versions of PostgreSQL; pgrx knows all of them.
+    // SAFETY: the descriptor is that of an open relation, and outlives this wrapper, which leaves it as it is.
+    let columns = unsafe { PgTupleDesc::from_pg_unchecked(descriptor) };
+    // Zero and less are no column, or one of the system's.
+    let Some(column) = usize::try_from(number - 1).ok().and_then(|place| columns.get(place)) else {
         return Err(SqlError::new(
             PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
             format!("embed_on_write: column \"{name}\" does not exist"),
         ));
-    }
-    // SAFETY: 1 <= number <= natts, and attrs has natts elements.
-    let (type_oid, typmod) = unsafe {
-        let attribute = (*descriptor).attrs.as_ptr().add(number as usize - 1);
-        ((*attribute).atttypid, (*attribute).atttypmod)
     };
-    Ok(Column { name, number, type_oid, typmod })
+    let (type_oid, typmod, generated) = (column.atttypid, column.atttypmod, column.attgenerated != 0);
+    Ok(Column { name, number, type_oid, typmod, generated })
 }
 
 fn wrong_type(column: &Column, expected: &str) -> SqlError {
