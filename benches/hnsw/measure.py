@@ -200,56 +200,63 @@ def micros(seconds):
     return float(seconds * 1e6)
 
 
-def sweep(sessions, truths, rounds, beams):
-    """Recall and rate of every peer, beam by beam; the peers take turns within each beam."""
+def survey(sessions, truths, beams):
+    """What every beam finds, untimed: which beams are worth timing, in points that lack only their times."""
     points = {name: {} for name in sessions}
 
-    def measure(beam, names):
-        fetched, answers, timings = {}, {}, {name: [] for name in names}
-        for name in names:
-            session = sessions[name]
-            session.set_beam(beam)
-            before = session.fetched()
-            _, answers[name] = session.search()  # not timed: it warms the caches
-            fetched[name] = session.fetched() - before
-        for round in range(rounds):
+    def look(beam, name):
+        session = sessions[name]
+        session.set_beam(beam)
+        before = session.fetched()
+        _, answers = session.search()
+        fetched = session.fetched() - before
+        recall, short, misordered = truths[name].judge(answers)
+        points[name][beam] = {
+            "ef_search": beam, "recall": recall, "fetched_per_row": fetched / max(1, sum(map(len, answers))),
+            "buffers": session.buffers(session.data.queries), "short_answers": short, "misordered_answers": misordered,
+        }
+        return recall
+
+    for name, session in sessions.items():
+        last = 0
+        for beam in beams or BEAMS:
+            recall = look(beam, name)
+            if not beams and (recall >= ENOUGH or (recall >= TARGETS[-1] and recall - last < 0.0005)):
+                break
+            last = recall
+        for beam in () if beams else NARROW_BEAMS:
+            if beam < session.peer.smallest_ef or points[name][min(points[name])]["recall"] < TARGETS[0]:
+                break
+            look(beam, name)
+        session.default = session.default_beam()
+        if session.default not in points[name]:
+            look(session.default, name)
+    return points
+
+
+def sweep(sessions, truths, rounds, beams):
+    """Recall and rate of every peer at each of its beams. A pass goes through all of them, the peers in turn, so that
+    whatever else the machine does for a while spoils one pass of a beam and not the beam."""
+    points = survey(sessions, truths, beams)
+    timings = {name: {beam: [] for beam in points[name]} for name in sessions}
+    for round in range(rounds):
+        for beam in sorted({beam for name in sessions for beam in points[name]}):
+            names = [name for name in sessions if beam in points[name]]
             for name in names if round % 2 == 0 else reversed(names):
-                timings[name].append(sessions[name].search()[0])
-        for name in names:
-            recall, short, misordered = truths[name].judge(answers[name])
-            # On a machine that does other things too, whole passes vary; a query's median over the passes hardly does.
-            typical = np.median(timings[name], axis=0)
-            passes = [1 / seconds.mean() for seconds in timings[name]]
-            points[name][beam] = {
-                "ef_search": beam, "recall": recall, "qps": float(1 / typical.mean()),
-                "passes_qps": float(np.median(passes)), "passes": [float(rate) for rate in passes],
+                sessions[name].set_beam(beam)
+                timings[name][beam].append(sessions[name].search()[0])
+    for name in sessions:
+        for beam, point in points[name].items():
+            typical = np.median(timings[name][beam], axis=0)
+            passes = [float(1 / seconds.mean()) for seconds in timings[name][beam]]
+            point.update({
+                "qps": float(1 / typical.mean()), "passes_qps": float(np.median(passes)), "passes": passes,
                 "mean_us": micros(typical.mean()), "p50_us": micros(np.median(typical)),
                 "p99_us": micros(np.quantile(typical, 0.99)),
-                "buffers": sessions[name].buffers(sessions[name].data.queries),
-                "fetched_per_row": fetched[name] / max(1, sum(map(len, answers[name]))),
-                "short_answers": short, "misordered_answers": misordered,
-            }
-
-    defaults = {name: session.default_beam() for name, session in sessions.items()}
-    enough, last = {name: False for name in sessions}, {}
-    for beam in sorted({*(beams or BEAMS), *defaults.values()}):
-        # The default is measured in any case, by its own peer.
-        names = [name for name in sessions if not enough[name] or beam == defaults[name]]
-        if beam not in (beams or BEAMS):
-            names = [name for name in names if beam == defaults[name]]
-        measure(beam, names)
-        for name in names:
-            recall = points[name][beam]["recall"]
-            flat = recall >= TARGETS[-1] and recall - last.get(name, 0) < 0.0005
-            enough[name] = enough[name] or recall >= ENOUGH or flat
-            last[name] = recall
-    for beam in () if beams else NARROW_BEAMS:
-        names = [name for name, session in sessions.items()
-                 if beam >= session.peer.smallest_ef and points[name][min(points[name])]["recall"] >= TARGETS[0]]
-        measure(beam, names)
+            })
     return {
-        name: {"default_ef_search": defaults[name], "points": [points[name][beam] for beam in sorted(points[name])]}
-        for name in sessions
+        name: {"default_ef_search": session.default, "points": [points[name][beam] for beam in sorted(points[name])]}
+        for name, session in sessions.items()
     }
 
 
