@@ -72,7 +72,7 @@ class Pictures:
 
     def features(self):
         if self.feature_cache is None:
-            parts = [features(part, self.folder) for part in self.split(self.pictures)]
+            parts = [features(part, self.folder) for part in self.split(self.pictures) if len(part)]
             self.feature_cache = np.concatenate(parts)
         return self.feature_cache
 

@@ -129,6 +129,7 @@ class Session:
         """Seconds, and bytes of WAL."""
         self.run(f"DROP INDEX IF EXISTS {self.index}")
         self.run("CHECKPOINT")
+        self.notices.clear()
         wal = self.wal()
         start = time.perf_counter()
         self.run(f"CREATE INDEX {self.index} ON {self.table} USING {self.peer.method} "
@@ -149,14 +150,15 @@ class Session:
         self.parameters = [[value] for value in self.peer.encode(queries)]
         # What a prepared statement comes to after five executions anyway.
         self.run("SET plan_cache_mode = force_generic_plan")
-        self.prepare("search", f"SELECT id FROM {self.table} ORDER BY embedding {OPERATORS[self.data.metric]} $1 LIMIT {K}",
-                     [self.oid])
-        if self.plan_uses_index(queries):
-            return True
-        self.run("SET enable_seqscan = off")
-        if not self.plan_uses_index(queries):
-            raise psycopg.Error("no plan uses the index")
-        return False
+        for own_choice in (True, False):
+            self.run(f"SET enable_seqscan = {'on' if own_choice else 'off'}")
+            # The plan is made, and kept, by the first EXPLAIN.
+            self.prepare("search", f"SELECT id FROM {self.table} ORDER BY embedding {OPERATORS[self.data.metric]} $1 LIMIT {K}",
+                         [self.oid])
+            if self.plan_uses_index(queries):
+                return own_choice
+            self.run("DEALLOCATE search")
+        raise psycopg.Error("no plan uses the index")
 
     def explain(self, options, query):
         literal = "[" + ",".join(repr(float(x)) for x in query) + "]"
