@@ -23,7 +23,7 @@ def arguments():
     parser.add_argument("--rows", type=int, help="rows of the large sets (60,000)")
     parser.add_argument("--queries", type=int, help="queries of every set (1,000)")
     parser.add_argument("--inserts", type=int, help="rows inserted into the large sets, in all (3,000)")
-    parser.add_argument("--rounds", type=int, help="timed passes over the queries (5)")
+    parser.add_argument("--rounds", type=int, help="timed passes over the queries (7; quick: 3)")
     parser.add_argument("--builds", type=int, help="builds of each large index; the median counts (3)")
     parser.add_argument("--beams", type=lambda text: [int(x) for x in names(text)], help="values of ef_search instead of the usual ones")
     parser.add_argument("--m", type=int, default=16)
@@ -47,7 +47,7 @@ def arguments():
     for name in ("rows", "queries", "inserts"):
         if getattr(args, name) is not None:
             setattr(args.limits, name, getattr(args, name))
-    args.rounds = args.rounds or (3 if args.quick else 5)
+    args.rounds = args.rounds or (3 if args.quick else 7)
     args.builds = args.builds or (1 if args.quick else 3)
     return args
 
@@ -157,7 +157,7 @@ def measure_set(dsn, data, peers, args):
         say("searching")
         for name, curve in measure.sweep(sessions, truths, args.rounds, args.beams).items():
             result["peers"][name].update(curve)
-            for key, rate in (("at_recall", "qps"), ("at_recall_by_passes", "passes_qps")):
+            for key, rate in (("at_recall", "qps"), ("at_recall_undisturbed", "undisturbed_qps")):
                 result["peers"][name][key] = {
                     str(target): measure.at_recall(curve["points"], target, rate) for target in measure.TARGETS
                 }

@@ -66,7 +66,7 @@ def tables(result):
           f"{point['mean_us'] - min(peer['floor_us']):.0f}", f"{point['p50_us']:.0f}", f"{point['p99_us']:.0f}",
           f"{point['buffers']:.0f}", f"{point['fetched_per_row']:.2f}", point["short_answers"], point["misordered_answers"]]
          for name, peer in peers.items() for point in peer["points"]])
-    text += ("\n`*` the default. A query's time is its median over the passes; QPS, mean, p50 and p99 are over the queries. "
+    text += ("\n`*` the default. QPS and mean: of the median pass; p50 and p99: over each query's median over the passes. "
              "Buffers: visits to pages of index and heap per query; heap/row: heap tuples fetched per row returned.\n")
     if any("inserts" in peer for peer in peers.values()):
         text += "\n" + table(
@@ -84,7 +84,7 @@ def comparisons(result):
     ours, theirs = result["peers"].get(OURS), result["peers"].get(THEIRS)
     if not ours or not theirs:
         return
-    for kind, what in (("at_recall", ""), ("at_recall_by_passes", ", whole passes")):
+    for kind, what in (("at_recall", ""), ("at_recall_undisturbed", ", undisturbed")):
         for target, found in ours[kind].items():
             other = theirs[kind][target]
             # "At least" for theirs would be no lower bound of the ratio.
@@ -117,7 +117,7 @@ def summary(results):
     compared = [[result["name"], *comparison] for result in results["sets"] for comparison in comparisons(result)]
     if compared:
         text += "\n" + table(["set", "", THEIRS, OURS, "times better"], compared)
-        text += "\nWhole passes: from the median pass's rate instead of each query's median. "
+        text += "\nUndisturbed: from each query's median over the passes instead of the median pass. "
         text += ("`~`: one of the two rates is that of the peer's narrowest beam, which finds more already and "
                  "beyond which it cannot be faster.\n")
     return text
