@@ -3,9 +3,11 @@
 //! The mark is advice: only a vacuum takes a row out. It is set in batches, page by page, when the scan ends or has
 //! collected many, and logged like every change, since a page that differs from its replica's would fail
 //! `wal_consistency_checking`. Between the note and the write a vacuum may have taken the row out and an insertion may
-//! have put a new row with the same address in: the node's count of removals tells.
+//! have put a new row with the same address in, into the same node or another in its slot: the node's generation and its
+//! count of removals tell.
 
 use super::nodes::Nodes;
+use super::slots::NodeRef;
 use super::tid::Tid;
 use crate::error::SqlResult;
 use crate::storage::Logging;
@@ -15,18 +17,21 @@ use vs_graph::NodeId;
 /// Notes kept before they are written.
 const BATCH: usize = 1000;
 
+/// A dead row: its node, the node's generation and count of removals, and its address.
+type Dead = (NodeId, u16, u16, Tid);
+
 /// Dead rows to be marked.
 #[derive(Debug, Default)]
 pub struct Kills {
-    rows: Vec<(NodeId, u16, Tid)>,
+    rows: Vec<Dead>,
 }
 
 impl Kills {
     /// Notes that a row of a node is dead.
-    pub fn push(&mut self, node: NodeId, removals: u16, tid: Tid) {
+    pub fn push(&mut self, dead: Dead) {
         // Beyond the batch, advice is simply not given.
         if self.rows.len() < BATCH {
-            self.rows.push((node, removals, tid));
+            self.rows.push(dead);
         }
     }
 
@@ -49,12 +54,11 @@ impl Kills {
             let mut pages = opened.change(&[block], Logging::Generic);
             let mut any = false;
             for of_node in page.chunk_by(|a, b| a.0 == b.0) {
-                let (id, removals, _) = of_node[0];
+                let (id, generation, removals, _) = of_node[0];
                 let at = layout.place(id).at;
-                let Some(node) = layout.node(pages.page(block), at).filter(|node| node.removals() == removals) else {
-                    continue;
-                };
-                let dead = |tid: Tid| of_node.iter().any(|row| row.1 == removals && row.2 == tid.plain());
+                let same = |node: &NodeRef<'_>| (node.generation(), node.removals()) == (generation, removals);
+                let Some(node) = layout.node(pages.page(block), at).filter(same) else { continue };
+                let dead = |tid: Tid| of_node.contains(&(id, generation, removals, tid.plain()));
                 let old: Vec<Tid> = node.tids().collect();
                 let new: Vec<Tid> = old.iter().map(|&tid| if dead(tid) { tid.killed() } else { tid }).collect();
                 if new != old {

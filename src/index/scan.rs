@@ -66,10 +66,10 @@ pub struct Scan {
     /// The largest bound returned.
     last: f64,
     returned: usize,
-    /// The row returned last, and its node's count of removals.
-    current: Option<(NodeId, u16, Tid)>,
-    removals: u16,
-    node: NodeId,
+    /// The row returned last.
+    current: Option<Tid>,
+    /// The node of the rows in `work.tids`, its generation, and its count of removals.
+    node: (NodeId, u16, u16),
     kills: Kills,
 }
 
@@ -96,8 +96,7 @@ impl Scan {
             last: f64::NEG_INFINITY,
             returned: 0,
             current: None,
-            removals: 0,
-            node: 0,
+            node: (0, 0, 0),
             kills: Kills::default(),
         }
     }
@@ -164,7 +163,7 @@ impl Scan {
                 if ignore_killed && tid.is_killed() {
                     continue;
                 }
-                self.current = Some((self.node, self.removals, tid.plain()));
+                self.current = Some(tid.plain());
                 self.returned += 1;
                 return Ok(Some((tid.plain(), self.bound)));
             }
@@ -206,7 +205,7 @@ impl Scan {
             }
             let Some(removals) = nodes.tids(candidate.id, candidate.stamp, &mut self.work.tids) else { continue };
             self.next_tid = 0;
-            (self.bound, self.removals, self.node) = (Some(bound), removals, candidate.id);
+            (self.bound, self.node) = (Some(bound), (candidate.id, candidate.stamp, removals));
             self.last = self.last.max(bound);
             return Ok(true);
         }
@@ -223,7 +222,7 @@ impl Scan {
             let Some(generation) = nodes.look(id, |_, node| node.generation()) else { continue };
             if let Some(removals) = nodes.tids(id, generation, &mut self.work.tids) {
                 self.next_tid = 0;
-                (self.removals, self.node) = (removals, id);
+                self.node = (id, generation, removals);
                 self.stage = Stage::Everything(at);
                 return true;
             }
@@ -233,8 +232,9 @@ impl Scan {
 
     /// Notes that the row returned last is dead to everybody.
     fn kill_current(&mut self) {
-        if let Some((node, removals, tid)) = self.current {
-            self.kills.push(node, removals, tid);
+        if let Some(tid) = self.current {
+            let (node, generation, removals) = self.node;
+            self.kills.push((node, generation, removals, tid));
         }
     }
 
