@@ -128,6 +128,10 @@ impl Graph {
             if first == NONE {
                 let fresh = opened.index.extend();
                 let mut pages = opened.change(&[0, fresh], self.logging);
+                // A vacuum may have seen the page of zeros meanwhile, and offered it to an insertion for nodes.
+                if !pages.page(fresh).is_new() {
+                    continue;
+                }
                 let Some(mut meta) = Meta::read(pages.page(0)) else { continue };
                 pages.init(fresh, Kind::Side, meta.side);
                 meta.side = fresh;
