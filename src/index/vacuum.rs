@@ -202,7 +202,8 @@ impl<'a> Vacuum<'a> {
             let Some((next, tids)) = found else { break };
             let kept: Vec<Tid> = tids.iter().copied().filter(|&tid| !(self.is_dead)(tid)).collect();
             self.remaining += kept.len() as u64;
-            if kept.len() == tids.len() {
+            // An entry that a row was put before while it was emptied is still there, and goes now.
+            if kept.len() == tids.len() && !kept.is_empty() {
                 before = Some(side);
                 side = next;
                 continue;
