@@ -230,6 +230,7 @@ impl Build {
         // The last block is being filled while those before are in the graph.
         let blocks = (budget / block).min(NONE as usize / BLOCK);
         if blocks == 0 {
+            self.say_what_would_do(block);
             self.stage = Stage::Pages(Box::new(self.pages()?));
             return Ok(());
         }
@@ -263,17 +264,21 @@ impl Build {
 
     /// Leaves memory for pages.
     fn spill(&mut self) -> SqlResult<()> {
-        let rows = self.indexed;
+        if let Stage::Memory(memory) = &self.stage {
+            self.say_what_would_do(memory.crew.arena().block_bytes() + NODE_OVERHEAD * BLOCK);
+        }
         self.write_out()?;
+        self.stage = Stage::Pages(Box::new(self.pages()?));
+        Ok(())
+    }
+
+    /// Tells how much memory would have held the whole graph, of which a block takes `block` bytes.
+    fn say_what_would_do(&self, block: usize) {
+        let rows = self.indexed;
         // SAFETY: reads a setting.
         let budget = unsafe { pg_sys::maintenance_work_mem };
-        let each = match Opened::open(self.index) {
-            Ok(opened) => Arena::new(opened.space().clone(), opened.params(), 0).block_bytes() / BLOCK + NODE_OVERHEAD,
-            Err(error) => return Err(error),
-        };
-        // SAFETY: the relation's table is open, and its estimate of rows is a plain number.
-        let expected = expected_rows(self.index).max(rows as f64);
-        let wanted = (expected * each as f64 * 1.1 / f64::from(1 << 20)).ceil();
+        let expected = expected_rows(self.index).max(rows as f64) * 1.1;
+        let wanted = ((expected / BLOCK as f64).ceil() * block as f64 / f64::from(1 << 20)).ceil();
         ereport!(
             PgLogLevel::NOTICE,
             PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
@@ -283,8 +288,6 @@ impl Build {
                 budget / 1024
             )
         );
-        self.stage = Stage::Pages(Box::new(self.pages()?));
-        Ok(())
     }
 }
 
