@@ -6,7 +6,7 @@
 //! | offset | bytes | content |
 //! |---|---|---|
 //! | 0 | 1 | highest layer |
-//! | 1 | 1 | flags: bit 0, in use |
+//! | 1 | 1 | 0xA7 if it is in use |
 //! | 2 | 2 | generation: goes up when the slot is freed |
 //! | 4 | 1 | length of the list of layer 0 |
 //! | 5 | 1 | heap TIDs in the slot |
@@ -153,6 +153,16 @@ impl Layout {
     #[inline]
     pub fn node<'a>(&self, page: Page<'a>, at: usize) -> Option<NodeRef<'a>> {
         self.slot(page, at).filter(NodeRef::in_use)
+    }
+
+    /// As [`node`](Self::node) of a page that is one of nodes, or should be: reads the slot alone. That saves two lines of
+    /// memory a visit, in the page's header and in its special area, and they are as far away as the slot itself. A block
+    /// number that comes from a node's number stays one of nodes for ever, and a slot never written to is zero.
+    #[inline]
+    pub fn node_of<'a>(&self, page: Page<'a>, at: usize) -> Option<NodeRef<'a>> {
+        let start = at * self.slot;
+        let bytes = page.body().get(start..start + self.slot)?;
+        Some(NodeRef::new(bytes, self.dims, self.m)).filter(NodeRef::in_use)
     }
 
     /// Slots written to, in use or not.

@@ -71,7 +71,7 @@ impl Nodes {
         let mut first = 0;
         self.opened.index.visit(hints, &self.blocks, |at, page| {
             for &id in &order[first..ends[at]] {
-                if let Some(node) = layout.node(page, layout.place(id).at) {
+                if let Some(node) = layout.node_of(page, layout.place(id).at) {
                     look(id, node);
                 }
             }
@@ -85,7 +85,7 @@ impl Nodes {
         let place = layout.place(id);
         let mut hints = self.opened.remembered.hints.borrow_mut();
         let lock = self.opened.index.read(&mut hints, place.block);
-        layout.node(lock.page(), place.at).map(|node| look(&layout, node))
+        layout.node_of(lock.page(), place.at).map(|node| look(&layout, node))
     }
 
     /// What `look` makes of the page of side entry `id` and the entry's place on it.

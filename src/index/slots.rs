@@ -4,6 +4,9 @@ use super::tid::{TID, Tid};
 use vs_graph::{NONE, NodeId};
 use vs_quantize::{CodeRef, Header};
 
+/// What byte 1 of a slot is if there is a node in it: nothing that other bytes are likely to be.
+const IN_USE: u8 = 0xA7;
+
 const CODE_HEADER: usize = 8;
 const UPPER: usize = 20;
 const OVERFLOW: usize = 24;
@@ -60,7 +63,7 @@ impl<'a> NodeRef<'a> {
     /// Whether there is a node in it.
     #[inline]
     pub fn in_use(&self) -> bool {
-        self.bytes[1] & 1 != 0
+        self.bytes[1] == IN_USE
     }
 
     /// The highest layer the node is on.
@@ -151,7 +154,7 @@ impl<'a> NodeMut<'a> {
     /// Puts a node into the slot, without TIDs and neighbours. The generation stays.
     pub fn init(&mut self, level: u8, code: CodeRef<'_>) {
         self.bytes[0] = level;
-        self.bytes[1] = 1;
+        self.bytes[1] = IN_USE;
         self.bytes[4..6].fill(0);
         self.bytes[CODE_HEADER..UPPER].copy_from_slice(&code.header.to_bytes());
         put_u32(self.bytes, UPPER, NONE);

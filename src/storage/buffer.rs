@@ -14,8 +14,8 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 /// PostgreSQL's functions without pgrx's guard.
 ///
 /// `LockBuffer` raises for more than 200 locks held at once (the index holds four at most) and for an invalid mode.
-/// Releasing a pin or a lock that is held does not raise. `ReadBuffer` and `ReadRecentBuffer` may (an I/O error, no
-/// memory for the list of pins), and are called inside one guard for several pages.
+/// Releasing a pin or a lock that is held does not raise. `ReadBuffer`, `ReadRecentBuffer` and `PrefetchBuffer` may (an
+/// I/O error, no memory for the list of pins), and are called inside one guard for several pages.
 mod raw {
     use pgrx::pg_sys;
 
@@ -35,6 +35,11 @@ mod raw {
             block: pg_sys::BlockNumber,
             buffer: pg_sys::Buffer,
         ) -> bool;
+        pub(super) fn PrefetchBuffer(
+            relation: pg_sys::Relation,
+            fork: pg_sys::ForkNumber::Type,
+            block: pg_sys::BlockNumber,
+        ) -> pg_sys::PrefetchBufferResult;
         pub(super) fn LockBuffer(buffer: pg_sys::Buffer, mode: std::ffi::c_int);
         pub(super) fn ReleaseBuffer(buffer: pg_sys::Buffer);
         pub(super) static BufferDescriptors: *const std::ffi::c_void;
@@ -65,9 +70,8 @@ impl Hints {
         }
     }
 
-    /// Asks the processor for the parts of a page that a visit will read, if it is known where they are: the header,
-    /// the special area, and `len` bytes from `offset` of the index's bytes on. A hint and nothing else: whatever is at
-    /// that place by now is not looked at.
+    /// Asks the processor for `len` of the index's bytes on a page, from `offset` on, if it is known where they are. A hint
+    /// and nothing else: whatever is at that place by now is not looked at.
     #[inline]
     pub fn prefetch(&self, block: Block, offset: usize, len: usize) {
         let buffer = self.get(block);
@@ -77,8 +81,6 @@ impl Hints {
         // SAFETY: reads a pointer that is set once, when the process attaches to shared memory; the addresses are only
         // asked for, not read.
         let page = unsafe { pg_sys::BufferBlocks }.cast::<i8>().wrapping_add((buffer as usize - 1) * PAGE_SIZE);
-        prefetch(page, 1);
-        prefetch(page.wrapping_add(PAGE_SIZE - 1), 1);
         prefetch(page.wrapping_add(super::page::HEADER + offset), len);
     }
 
@@ -167,6 +169,29 @@ impl Index {
         }
     }
 
+    /// Starts to read those of `blocks` that this session has not seen yet, so that pages that are not in memory are read
+    /// from disk at the same time and not one after the other.
+    ///
+    /// # Safety
+    /// As for [`pin`](Self::pin).
+    #[inline]
+    unsafe fn expect(self, hints: &mut Hints, blocks: &[Block]) {
+        if blocks.iter().filter(|&&block| hints.get(block) == 0).count() < 2 {
+            return;
+        }
+        for &block in blocks {
+            if hints.get(block) == 0 {
+                // SAFETY: the relation is open; a block past its end is not read.
+                let found = unsafe { raw::PrefetchBuffer(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM, block) };
+                if let Some(hint) = hints.0.get_mut(block as usize)
+                    && found.recent_buffer > 0
+                {
+                    *hint = found.recent_buffer;
+                }
+            }
+        }
+    }
+
     /// Calls `look` with the position and the page of each of `blocks`, under a shared lock.
     ///
     /// `look` must not call PostgreSQL.
@@ -183,6 +208,7 @@ impl Index {
             // SAFETY: the closure owns nothing and cannot panic: `chunks` gives at most BATCH blocks.
             unsafe {
                 pg_guard_ffi_boundary(|| {
+                    self.expect(hints, batch);
                     for (slot, &block) in pins.buffers.iter_mut().zip(batch) {
                         *slot = self.pin(hints, block);
                         pins.count += 1;

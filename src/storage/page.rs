@@ -92,6 +92,14 @@ impl<'a> Page<'a> {
         &self.0[HEADER..word(self.0, LOWER).clamp(HEADER, SPECIAL_OFFSET)]
     }
 
+    /// All bytes that an index can use. Those that are not in use are zero: a page begins so, and generic WAL restores it
+    /// so.
+    #[inline]
+    pub fn body(self) -> &'a [u8; CAPACITY] {
+        // The range has that length.
+        self.0[HEADER..].first_chunk().unwrap_or(&[0; CAPACITY])
+    }
+
     /// The header's fields agree with each other: what a check of the index verifies.
     pub fn is_sound(self) -> bool {
         let (lower, upper) = (word(self.0, LOWER), word(self.0, UPPER));
