@@ -57,7 +57,7 @@ impl Beam {
     }
 
     /// Goes from `entry` down to the layer above `level`, always to the nearest node, and leaves where to start on
-    /// `level` in `starts`.
+    /// `level` in `starts`: there, and at the entry point.
     pub(crate) fn descend<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -68,6 +68,7 @@ impl Beam {
     ) -> Result<(), S::Error> {
         starts.clear();
         storage.score(query, &[entry.id], starts)?;
+        let first = starts.first().copied();
         for above in (level.saturating_add(1)..=entry.level).rev() {
             self.search_layer(storage, query, above, starts, 1)?;
             if let Some(&nearest) = self.nearest.peek() {
@@ -75,6 +76,9 @@ impl Beam {
                 starts.push(nearest);
             }
         }
+        // What can be reached on layer 0 is said of the entry point (`Reach`), so a search that goes on and on must come
+        // to it, too.
+        starts.extend(first.filter(|first| starts.iter().all(|start| start.id != first.id)));
         Ok(())
     }
 
