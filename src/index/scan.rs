@@ -22,7 +22,10 @@ use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, PgSqlErrorCode};
 use std::cell::RefCell;
 use vs_graph::{Beam, Candidate, NodeId};
-use vs_quantize::{Error, Query, Scratch};
+use vs_quantize::{Error, Query, Score, Scratch};
+
+/// By how many candidates a beam is widened at least.
+const LEAST: usize = 8;
 
 /// Memory that searches reuse.
 #[derive(Default)]
@@ -59,6 +62,10 @@ pub struct Scan {
     work: Workspace,
     /// The next of `work.bounds`.
     next: usize,
+    /// Nothing that is still to be found is likely to have a bound below this.
+    horizon: f64,
+    /// The largest slack of a candidate so far.
+    slack: f32,
     /// The next of `work.tids`.
     next_tid: usize,
     /// The bound of the rows in `work.tids`.
@@ -91,6 +98,8 @@ impl Scan {
             stage: Stage::Start,
             work: SPARE.with_borrow_mut(Vec::pop).unwrap_or_default(),
             next: 0,
+            horizon: f64::NEG_INFINITY,
+            slack: 0.0,
             next_tid: 0,
             bound: None,
             last: f64::NEG_INFINITY,
@@ -104,6 +113,7 @@ impl Scan {
     fn restart(&mut self) {
         self.stage = Stage::Start;
         self.next = 0;
+        self.slack = 0.0;
         self.next_tid = 0;
         self.last = f64::NEG_INFINITY;
         self.returned = 0;
@@ -143,16 +153,33 @@ impl Scan {
         Ok(())
     }
 
-    /// Puts what the beam has found into the order of its bounds.
+    /// Puts what the beam has found, with what was found before and is not returned yet, into the order of its bounds.
+    ///
+    /// A candidate that is found later has a key above all keys found now, or so it is meant to be; from the farthest
+    /// follows the horizon. Rows whose bound is beyond it are not returned before the beam has been widened, else they
+    /// would keep those found later from being returned in order: of two hundred rows that differ by less than the codes
+    /// can tell, all are found before the first is returned.
     fn rank(&mut self) {
         let Some(nodes) = &self.nodes else { return };
         let Workspace { beam, query, found, bounds, .. } = &mut self.work;
         beam.take(found);
         let space = nodes.opened.space();
-        bounds.clear();
+        bounds.drain(..self.next.min(bounds.len()));
         bounds.extend(found.iter().map(|candidate| (space.lower_bound(query, candidate.score()), *candidate)));
         bounds.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         self.next = 0;
+        self.slack = found.iter().fold(self.slack, |most, candidate| most.max(candidate.slack));
+        self.horizon = match found.last() {
+            Some(farthest) => space.lower_bound(query, Score { key: farthest.key, slack: self.slack }),
+            None => f64::INFINITY,
+        };
+    }
+
+    /// Whether the beam may be widened.
+    fn may_widen(&self) -> bool {
+        options::iterative_scan() != IterativeScan::Off
+            && self.returned < options::max_scan_tuples()
+            && !self.work.beam.is_exhausted()
     }
 
     /// The next row and its bound; no bound if distances are NULL.
@@ -181,28 +208,23 @@ impl Scan {
 
     /// Reads the rows of the next candidate.
     fn next_near(&mut self) -> SqlResult<bool> {
-        let Some(nodes) = &mut self.nodes else { return Ok(false) };
         loop {
-            let Some(&(bound, candidate)) = self.work.bounds.get(self.next) else {
+            let strict = options::iterative_scan() == IterativeScan::StrictOrder;
+            let candidate = self.work.bounds.get(self.next).copied();
+            if candidate.is_none_or(|(bound, _)| strict && bound > self.horizon) && self.may_widen() {
+                let Some(nodes) = &mut self.nodes else { return Ok(false) };
                 let Workspace { beam, query, .. } = &mut self.work;
-                if options::iterative_scan() == IterativeScan::Off
-                    || self.returned >= options::max_scan_tuples()
-                    || beam.is_exhausted()
-                {
-                    return Ok(false);
-                }
-                // More at a time the more have been needed, so that in strict order little is found too late.
-                beam.widen(nodes, query, options::ef_search().max(self.returned / 2))?;
+                // More at a time the more have been needed.
+                beam.widen(nodes, query, (options::ef_search() / 2).max(self.returned / 2).max(LEAST))?;
                 self.rank();
-                if self.work.bounds.is_empty() {
-                    return Ok(false);
-                }
-                return Ok(true);
-            };
-            self.next += 1;
-            if bound < self.last && options::iterative_scan() == IterativeScan::StrictOrder {
                 continue;
             }
+            let Some((bound, candidate)) = candidate else { return Ok(false) };
+            self.next += 1;
+            if strict && bound < self.last {
+                continue;
+            }
+            let Some(nodes) = &self.nodes else { return Ok(false) };
             let Some(removals) = nodes.tids(candidate.id, candidate.stamp, &mut self.work.tids) else { continue };
             self.next_tid = 0;
             (self.bound, self.node) = (Some(bound), (candidate.id, candidate.stamp, removals));
