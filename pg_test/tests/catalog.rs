@@ -70,18 +70,22 @@ fn functions_are_as_volatile_strict_and_parallel_as_they_are() {
             (row.get(0), row.get(1), row.get(2), row.get(3));
         let (cost, kind): (f32, String) = (row.get(4), row.get(5));
         let inference = name.starts_with("embed_image") || name.starts_with("embed_text");
-        let administration = name.starts_with("visual_search.");
+        let administration = name.starts_with("visual_search.") || name.starts_with("vs_hnsw_stats(");
+        // These run queries of their own.
+        let examination = name.starts_with("vs_hnsw_check(") || name.starts_with("vs_hnsw_recall(");
         let expected = match name.as_str() {
             // What depends on a setting of the session is stable; what names its model is immutable.
             "embed_image(bytea)" | "embed_images(bytea[])" | "embed_text(text)" => "s",
-            "embed_on_write()" => "v",
-            _ if administration => "v",
+            // What PostgreSQL calls by itself is declared as its own are: a trigger, and an access method's handler.
+            "embed_on_write()" | "vs_hnsw_handler(internal)" => "v",
+            _ if administration || examination => "v",
             _ => "i",
         };
         assert_eq!(volatility, expected, "volatility of {name}");
         // State of the leader's session alone.
         let expected = match name.as_str() {
-            "embed_on_write()" => "u",
+            "embed_on_write()" | "vs_hnsw_handler(internal)" => "u",
+            _ if examination => "u",
             _ if administration => "r",
             _ => "s",
         };
@@ -89,8 +93,15 @@ fn functions_are_as_volatile_strict_and_parallel_as_they_are() {
         if inference {
             assert!(cost >= 100.0, "{name} costs {cost}");
         }
-        let takes_null =
-            ["image_contact_sheet", "image_embedding_accum", "image_embedding_combine", "_final", "embed_on_write"];
+        // Arguments of type internal cannot be given, NULL or otherwise.
+        let takes_null = [
+            "image_contact_sheet",
+            "image_embedding_accum",
+            "image_embedding_combine",
+            "_final",
+            "embed_on_write",
+            "(internal)",
+        ];
         if kind == "f" && !takes_null.iter().any(|part| name.contains(part)) {
             assert!(strict, "{name} is strict");
         }
