@@ -3,8 +3,11 @@
 use pg_test::{Cluster, Database, Embedding, describe, models, pictures, shared_cluster};
 use postgres::Client;
 
-/// Rows by id: photo, embedding, tag included.
-fn rows(session: &mut Client, table: &str) -> Vec<(i32, Option<Vec<u8>>, Option<Vec<u16>>, Option<u32>)> {
+/// A row: id, photo, and the elements and the tag of its embedding.
+type Row = (i32, Option<Vec<u8>>, Option<Vec<u16>>, Option<u32>);
+
+/// Rows by id.
+fn rows(session: &mut Client, table: &str) -> Vec<Row> {
     let rows = session.query(&format!("SELECT id, photo, embedding FROM {table} ORDER BY id"), &[]).unwrap();
     rows.iter()
         .map(|row| {
