@@ -7,6 +7,10 @@
 //!    near each other on one layer stay near each other on all layers below.
 //! 2. **Pages.** A page starts with the first node not yet placed and takes, one at a time, the unplaced node with the
 //!    most edges to and from the nodes already in it.
+//!
+//! The nodes of the upper layers come first and are packed by their edges on layer 1. They are few, and every search
+//! goes through them: scattered among all others, each would take a page visit of its own on the way down, a quarter of
+//! all visits of a search.
 
 use crate::storage::{NONE, NodeId, Storage};
 use crate::visited::Visited;
@@ -20,8 +24,12 @@ pub fn page_order<S: Storage>(
     per_page: usize,
     level: impl Fn(NodeId) -> u8,
 ) -> Result<Vec<NodeId>, S::Error> {
-    let order = regions(storage, ids, limit, level)?;
-    pages(storage, &order, limit, per_page)
+    let order = regions(storage, ids, limit, &level)?;
+    let (upper, ground): (Vec<NodeId>, Vec<NodeId>) = order.into_iter().partition(|&id| level(id) > 0);
+    let mut placed = Vec::with_capacity(ids.len());
+    pages(storage, &upper, 1, limit, per_page, &mut placed)?;
+    pages(storage, &ground, 0, limit, per_page, &mut placed)?;
+    Ok(placed)
 }
 
 /// Step 1.
@@ -29,7 +37,7 @@ fn regions<S: Storage>(
     storage: &mut S,
     ids: &[NodeId],
     limit: usize,
-    level: impl Fn(NodeId) -> u8,
+    level: &impl Fn(NodeId) -> u8,
 ) -> Result<Vec<NodeId>, S::Error> {
     let top = ids.iter().map(|&id| level(id)).max().unwrap_or(0);
     let mut order: Vec<NodeId> = Vec::with_capacity(ids.len());
@@ -75,13 +83,15 @@ fn regions<S: Storage>(
     Ok(order)
 }
 
-/// Step 2.
+/// Step 2, by the edges of layer `layer`: appends `order` to `placed`.
 fn pages<S: Storage>(
     storage: &mut S,
     order: &[NodeId],
+    layer: u8,
     limit: usize,
     per_page: usize,
-) -> Result<Vec<NodeId>, S::Error> {
+    placed: &mut Vec<NodeId>,
+) -> Result<(), S::Error> {
     let per_page = per_page.max(1);
     let mut unplaced = vec![false; limit];
     for &id in order {
@@ -89,7 +99,6 @@ fn pages<S: Storage>(
             *slot = true;
         }
     }
-    let mut placed: Vec<NodeId> = Vec::with_capacity(order.len());
     let mut seen = Visited::default();
     let mut bids: Vec<Bid> = Vec::new();
     let mut list = Vec::new();
@@ -109,7 +118,7 @@ fn pages<S: Storage>(
                 bid.edges += u32::from(bid.list.contains(&last));
             }
             list.clear();
-            storage.neighbours(last, 0, &mut list)?;
+            storage.neighbours(last, layer, &mut list)?;
             for &id in &list {
                 if !unplaced.get(id as usize).copied().unwrap_or(false) {
                     continue;
@@ -121,7 +130,7 @@ fn pages<S: Storage>(
                     continue;
                 }
                 let mut own = Vec::new();
-                storage.neighbours(id, 0, &mut own)?;
+                storage.neighbours(id, layer, &mut own)?;
                 let edges = 1 + placed[start..].iter().filter(|member| own.contains(member)).count() as u32;
                 bids.push(Bid { id, edges, list: own });
             }
@@ -134,7 +143,7 @@ fn pages<S: Storage>(
             placed.push(best);
         }
     }
-    Ok(placed)
+    Ok(())
 }
 
 /// A node that would like to be on the page.
