@@ -107,6 +107,10 @@ impl Reach {
     ) -> Result<bool, S::Error> {
         self.list.clear();
         storage.neighbours(base, 0, &mut self.list)?;
+        if self.list.contains(&id) {
+            // Its insertion has put it there since the traversal.
+            return Ok(true);
+        }
         let mut new = self.list.clone();
         if new.len() < params.limit(0) {
             new.push(id);
