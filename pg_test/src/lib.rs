@@ -27,6 +27,7 @@ mod process;
 mod program;
 pub mod regress;
 mod stats;
+pub mod vectors;
 mod watch;
 
 pub use cluster::{Builder, Cluster, Shutdown};
