@@ -244,7 +244,8 @@ fn a_new_row_in_the_place_of_a_dead_one_is_not_taken_for_dead() {
         prefer_index(&mut session);
         run(&mut session, &format!("BEGIN; DECLARE dead CURSOR FOR {nearest} 300"));
         rows_of(&mut session, "FETCH 100 FROM dead");
-        vacuum(&mut other, "items", "by_likeness");
+        // Not until all is removed: the cursor pins the page of the table that it is on.
+        run(&mut other, "VACUUM (INDEX_CLEANUP ON) items");
         // In the order of the rows that were there, as near as the old ones were.
         let back: Vec<i32> = rows_of(&mut other, "SELECT id FROM victims ORDER BY id");
         for id in back {

@@ -212,10 +212,11 @@ impl Scan {
             let strict = options::iterative_scan() == IterativeScan::StrictOrder;
             let candidate = self.work.bounds.get(self.next).copied();
             if candidate.is_none_or(|(bound, _)| strict && bound > self.horizon) && self.may_widen() {
+                // More at a time the more have been found, so that it does not come to this often.
+                let found = self.returned + self.work.bounds.len() - self.next;
                 let Some(nodes) = &mut self.nodes else { return Ok(false) };
                 let Workspace { beam, query, .. } = &mut self.work;
-                // More at a time the more have been needed.
-                beam.widen(nodes, query, (options::ef_search() / 2).max(self.returned / 2).max(LEAST))?;
+                beam.widen(nodes, query, (options::ef_search().max(found) / 2).max(LEAST))?;
                 self.rank();
                 continue;
             }

@@ -357,14 +357,19 @@ impl<'a> Vacuum<'a> {
         Ok(())
     }
 
-    /// Frees the lists above layer 0 of a dead node.
+    /// Frees the lists above layer 0 of a dead node, the highest first: should this stop half-way, the node still leads to
+    /// those that are left, and the next vacuum frees them.
     fn free_upper(&mut self, node: &Found) {
         let layout = self.opened.layout;
         let Some(mut side) = self.graph.nodes.look(node.id, |_, found| found.upper()) else { return };
+        let mut lists = Vec::new();
         for layer in 1..=node.level {
             let next = self.graph.nodes.look_side(side, node.id, node.generation, layer, |entry| entry.next());
-            let Some(next) = next else { return };
-            let place = layout.side_place(side);
+            let Some(next) = next else { break };
+            lists.push((layer, layout.side_place(side)));
+            side = next;
+        }
+        for (layer, place) in lists.into_iter().rev() {
             let mut pages = self.opened.change(&[place.block], Logging::Generic);
             let ours = layout
                 .side(pages.page(place.block), place.at)
@@ -374,7 +379,6 @@ impl<'a> Vacuum<'a> {
                 pages.commit();
                 self.side_pages.insert(place.block);
             }
-            side = next;
         }
     }
 
