@@ -36,7 +36,7 @@ pub enum Filter {
 }
 
 /// Most pixels of a result. What exceeds it came from a strip and no photo: 1 × 60,000 pixels enlarged to a short edge of
-/// 224 would be three billion.
+/// 224 would be three billion. Of such a one [`resize_part`] makes what is wanted.
 const MAX_RESULT: u64 = 1 << 26;
 
 /// Most pixels of the half-done picture, one side of which is new and one still old.
@@ -49,16 +49,70 @@ const MAX_HALF_DONE: u64 = 1 << 28;
 pub(crate) fn resize_rgb(data: &[u8], from: (u32, u32), to: (u32, u32), filter: Filter) -> Result<Vec<u8>> {
     let half_way = if columns_first(from, to) { (from.0, to.1) } else { (to.0, from.1) };
     check_size(from, to, half_way)?;
-    let filter = match filter {
-        Filter::Nearest => return nearest(data, from, to),
+    let Some(filter) = convolution(filter) else { return nearest(data, from, to) };
+    let half_done = convolve::<U8x3>(data, from, half_way, filter)?;
+    convolve::<U8x3>(&half_done, half_way, to, filter)
+}
+
+/// Whether the whole of a result of this size is more than is made at once.
+pub(crate) fn is_enormous(to: (u32, u32)) -> bool {
+    u64::from(to.0) * u64::from(to.1) > MAX_RESULT
+}
+
+/// A rectangle of a resized picture, within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub left: u32,
+    pub top: u32,
+    pub width: u32,
+    pub height: u32,
+}
+
+/// The rectangle `part` of what [`resize_rgb`] would give, without the rest.
+///
+/// # Errors
+/// As for [`resize_rgb`], by the size of the part; always for [`Filter::Nearest`], whose steps add up over the whole.
+pub(crate) fn resize_part(
+    data: &[u8],
+    from: (u32, u32),
+    to: (u32, u32),
+    part: Part,
+    filter: Filter,
+) -> Result<Vec<u8>> {
+    let Some(filter) = convolution(filter) else { return Err(too_elongated(from, to)) };
+    let size = (part.width, part.height);
+    // A filter reads the pixels around the rectangle, too: only its centres lie within.
+    let columns = along(from.0, to.0, part.left, part.width);
+    let rows = along(from.1, to.1, part.top, part.height);
+    let all = |length: u32| (0.0, f64::from(length));
+    let passes = if columns_first(from, to) {
+        [((from.0, size.1), all(from.0), rows), (size, columns, all(size.1))]
+    } else {
+        [((size.0, from.1), columns, all(from.1)), (size, all(size.0), rows)]
+    };
+    check_size(from, size, passes[0].0)?;
+    let [(half_way, ..), _] = passes;
+    let half_done = convolve_box::<U8x3>(data, from, half_way, filter, passes[0].1, passes[0].2)?;
+    convolve_box::<U8x3>(&half_done, half_way, size, filter, passes[1].1, passes[1].2)
+}
+
+/// Start and length among `from` pixels of what `count` of `to` pixels from `start` on show.
+fn along(from: u32, to: u32, start: u32, count: u32) -> (f64, f64) {
+    let step = f64::from(from) / f64::from(to);
+    let first = f64::from(start) * step;
+    (first, (f64::from(count) * step).min(f64::from(from) - first))
+}
+
+/// The library's filter; there is none for [`Filter::Nearest`].
+fn convolution(filter: Filter) -> Option<FilterType> {
+    Some(match filter {
+        Filter::Nearest => return None,
         Filter::Box => FilterType::Box,
         Filter::Bilinear => FilterType::Bilinear,
         Filter::Hamming => FilterType::Hamming,
         Filter::Bicubic => FilterType::CatmullRom,
         Filter::Lanczos => FilterType::Lanczos3,
-    };
-    let half_done = convolve::<U8x3>(data, from, half_way, filter)?;
-    convolve::<U8x3>(&half_done, half_way, to, filter)
+    })
 }
 
 /// Pillow's choice of the first pass: columns if the height loses more than twice what the width loses.
@@ -81,22 +135,41 @@ pub(crate) fn resize_rgba(data: &[u8], from: (u32, u32), to: (u32, u32)) -> Resu
 fn check_size(from: (u32, u32), to: (u32, u32), half_way: (u32, u32)) -> Result<()> {
     let pixels = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
     if pixels(to) > MAX_RESULT || pixels(half_way) > MAX_HALF_DONE {
-        return Err(Error::unsupported(format!(
-            "resizing a picture as elongated as {} x {} pixels to {} x {}",
-            from.0, from.1, to.0, to.1
-        )));
+        return Err(too_elongated(from, to));
     }
     limits::probe(pixels(half_way) * 4)
+}
+
+fn too_elongated(from: (u32, u32), to: (u32, u32)) -> Error {
+    Error::unsupported(format!(
+        "resizing a picture as elongated as {} x {} pixels to {} x {}",
+        from.0, from.1, to.0, to.1
+    ))
 }
 
 /// Resizes along the axes whose length changes.
 ///
 /// Generic over the pixel type, because the library's untyped entry would compile the kernels of every type there is.
 fn convolve<P: PixelTrait>(data: &[u8], from: (u32, u32), to: (u32, u32), filter: FilterType) -> Result<Vec<u8>> {
+    convolve_box::<P>(data, from, to, filter, (0.0, f64::from(from.0)), (0.0, f64::from(from.1)))
+}
+
+/// The same for the box of the source that begins at and is as long as `columns` and `rows` say.
+fn convolve_box<P: PixelTrait>(
+    data: &[u8],
+    from: (u32, u32),
+    to: (u32, u32),
+    filter: FilterType,
+    columns: (f64, f64),
+    rows: (f64, f64),
+) -> Result<Vec<u8>> {
     let mut out = limits::zeroed(to.0 as usize * to.1 as usize * P::size())?;
     let source = TypedImageRef::<P>::from_buffer(from.0, from.1, data).map_err(Error::corrupt)?;
     let mut target = TypedImage::<P>::from_buffer(to.0, to.1, &mut out).map_err(Error::corrupt)?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(true);
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(filter))
+        .use_alpha(true)
+        .crop(columns.0, rows.0, columns.1, rows.1);
     Resizer::new().resize_typed(&source, &mut target, &options).map_err(Error::corrupt)?;
     Ok(out)
 }
@@ -124,4 +197,28 @@ fn centres(from: u32, to: u32) -> Result<Vec<usize>> {
         at += step;
     }
     Ok(positions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_that_of_the_whole() {
+        let from = (37, 23);
+        let data: Vec<u8> = (0..from.0 * from.1 * 3).map(|at| (at * at / 7 % 251) as u8).collect();
+        for to in [(80, 70), (12, 9), (20, 300), (300, 5)] {
+            for filter in [Filter::Box, Filter::Bilinear, Filter::Hamming, Filter::Bicubic, Filter::Lanczos] {
+                let part = Part { left: to.0 / 3, top: to.1 / 4, width: to.0 / 2, height: to.1 / 2 };
+                let whole = resize_rgb(&data, from, to, filter).unwrap();
+                let found = resize_part(&data, from, to, part, filter).unwrap();
+                let rows = whole.chunks(to.0 as usize * 3).skip(part.top as usize).take(part.height as usize);
+                let wanted = rows.flat_map(|row| &row[part.left as usize * 3..][..part.width as usize * 3]);
+                assert_eq!(found.len() as u32, part.width * part.height * 3);
+                for (found, wanted) in found.iter().zip(wanted) {
+                    assert!(found.abs_diff(*wanted) <= 1, "{to:?} {filter:?}: {found} and {wanted}");
+                }
+            }
+        }
+    }
 }

@@ -150,12 +150,21 @@ fn bad_specifications_are_refused() {
 }
 
 #[test]
-fn elongated_pictures_are_refused_before_memory_is_taken() {
-    let strip = Rgb::new(1, 60_000, vec![0; 180_000]).unwrap();
+fn elongated_pictures_take_the_memory_of_what_is_seen_of_them() {
+    let ramp = |at: u32| (at / 300 % 256) as u8;
+    let strip = Rgb::new(1, 60_000, (0..60_000).flat_map(|at| [ramp(at); 3]).collect()).unwrap();
     let crop = Some(Crop { width: 224, height: 224, align: CropAlign::Floor });
     let spec = Preprocess { crop, ..raw(Resize::ShortestEdge { size: 224, rounding: Rounding::Floor }) };
     let mut out = vec![0u8; spec.output_len()];
-    assert!(matches!(preprocess_into(&strip, &spec, &mut out), Err(Error::Unsupported(_))));
+    // Whole it would be 224 x 13,440,000 pixels; the window shows one pixel of the source.
+    assert_eq!(preprocess_into(&strip, &spec, &mut out), Ok(()));
+    assert!(out.iter().all(|sample| sample.abs_diff(ramp(30_000)) <= 1), "{:?}", &out[..9]);
+    let wide = Rgb::new(60_000, 1, strip.data().to_vec()).unwrap();
+    assert_eq!(preprocess_into(&wide, &spec, &mut out), Ok(()));
+    assert!(out.iter().all(|sample| sample.abs_diff(ramp(30_000)) <= 1), "{:?}", &out[..9]);
+    // Where even that passes through a picture that is enormous, it is refused before memory is taken.
+    let longer = Rgb::new(1, 2_000_000, vec![0; 6_000_000]).unwrap();
+    assert!(matches!(preprocess_into(&longer, &spec, &mut out), Err(Error::Unsupported(_))));
     // Squashed, cropped or padded it is fine.
     for resize in [
         Resize::Exact { width: 224, height: 224 },

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::resize::Part;
+
 use super::spec::{Crop, CropAlign, PadAlign, Preprocess, Resize, Rounding};
 
 /// What happens to one picture of a known size.
@@ -49,6 +51,27 @@ impl Plan {
     /// Rows of the window that the resized picture covers.
     pub fn rows(&self) -> Range<usize> {
         covered(self.resized.1, self.window.1, self.offset.1)
+    }
+
+    /// What of the resized picture lies in the window.
+    pub fn seen(&self) -> Part {
+        let (columns, rows) = (self.columns(), self.rows());
+        let start = |range: &Range<usize>, offset: i64| (range.start as i64 + offset) as u32;
+        Part {
+            left: start(&columns, self.offset.0),
+            top: start(&rows, self.offset.1),
+            width: columns.len() as u32,
+            height: rows.len() as u32,
+        }
+    }
+
+    /// The same plan where nothing but `part` of the resized picture is there.
+    pub fn of(self, part: Part) -> Self {
+        Self {
+            resized: (part.width, part.height),
+            offset: (self.offset.0 - i64::from(part.left), self.offset.1 - i64::from(part.top)),
+            ..self
+        }
     }
 }
 

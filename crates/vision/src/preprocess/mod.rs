@@ -19,7 +19,7 @@ pub use spec::{ChannelOrder, Crop, CropAlign, Layout, PadAlign, Preprocess, Resi
 
 use crate::error::{Error, Result};
 use crate::picture::Rgb;
-use crate::resize::resize_rgb;
+use crate::resize::{is_enormous, resize_part, resize_rgb};
 use geometry::Plan;
 
 /// An element type of tensors: `f32`, [`half::f16`] or `u8`.
@@ -60,7 +60,8 @@ impl Element for u8 {
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] if `spec` is not valid ([`Preprocess::validate`]) or `out` has another length;
-/// [`Error::Unsupported`] if the picture is so elongated that resizing it would make hundreds of millions of pixels;
+/// [`Error::Unsupported`] if the picture is so elongated that resizing what of it is seen would take hundreds of millions
+/// of pixels;
 /// [`Error::OutOfMemory`].
 pub fn preprocess_into<T: Element>(picture: &Rgb, spec: &Preprocess, out: &mut [T]) -> Result<()> {
     spec.validate()?;
@@ -71,11 +72,16 @@ pub fn preprocess_into<T: Element>(picture: &Rgb, spec: &Preprocess, out: &mut [
             spec.output_len()
         )));
     }
-    let plan = Plan::new(spec, picture.width(), picture.height());
-    let resized = if plan.resized == (picture.width(), picture.height()) {
+    let mut plan = Plan::new(spec, picture.width(), picture.height());
+    let size = (picture.width(), picture.height());
+    let resized = if plan.resized == size {
         Cow::Borrowed(picture.data())
+    } else if is_enormous(plan.resized) {
+        let part = plan.seen();
+        let resized = resize_part(picture.data(), size, plan.resized, part, spec.filter)?;
+        plan = plan.of(part);
+        Cow::Owned(resized)
     } else {
-        let size = (picture.width(), picture.height());
         Cow::Owned(resize_rgb(picture.data(), size, plan.resized, spec.filter)?)
     };
     write_tensor(&resized, &plan, spec, out);
