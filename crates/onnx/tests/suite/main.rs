@@ -7,6 +7,7 @@ mod bundles;
 mod exports;
 mod hostile;
 mod images;
+mod parity;
 mod squeezenet;
 mod texts;
 mod threads;
