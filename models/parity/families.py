@@ -213,7 +213,7 @@ def clip_combined(folder):
 def siglip_like(folder, tokenizer, seed):
     config = hf.SiglipConfig(
         text_config={
-            **SMALL, "vocab_size": len(tokenizer), "max_position_embeddings": 64, "projection_size": 64,
+            **SMALL, "vocab_size": len(tokenizer), "max_position_embeddings": 64, "projection_size": SMALL["hidden_size"],
             "pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id,
         },
         vision_config={**SMALL, "image_size": SIDE, "patch_size": PATCH},
@@ -442,7 +442,7 @@ def sentence(folder):
         ["input_ids", "attention_mask"], ["last_hidden_state"],
     )
     text = {"file": "text.onnx", "tokenizer": "tokenizer.json", "max_tokens": 64, "normalize": True}
-    write(folder / "manifest.json", {"format": 1, "dims": 64, "text": text})
+    write(folder / "manifest.json", {"format": 1, "dims": SMALL["hidden_size"], "text": text})
     fill = {"truncation": True, "max_length": 64}
 
     def embed(some):
