@@ -296,7 +296,8 @@ fn a_table_that_starts_again() {
             vectors::append(&mut session, "items", 10_000, &items[..500]);
             vectors::assert_sound(&mut session, "by_likeness");
             let expected = 500 + if left == 0 { 0 } else { before };
-            assert_eq!(stat(&mut session, "by_likeness", "rows"), expected, "{statement}");
+            // More where sessions of other tests may still be able to see deleted rows.
+            assert!(stat(&mut session, "by_likeness", "rows") >= expected, "{statement}");
             let recall = search.recall(&mut session, "by_likeness", &items[..20]);
             assert!(recall > 0.98, "{statement}: recall {recall}");
             run(&mut session, "TRUNCATE items");
@@ -314,4 +315,20 @@ fn a_table_that_starts_again() {
     vectors::append(&mut session, "made", 0, &items[..100]);
     run(&mut session, "COMMIT");
     assert_eq!(stat(&mut session, "made_index", "rows"), 100);
+}
+
+#[test]
+fn an_untyped_column_may_be_emptied() {
+    let mut generator = Generator::new(8, 16);
+    let mut session = Database::shared("vacuum_untyped").connect();
+    let items = generator.vectors(300);
+    run(&mut session, "CREATE TABLE items (id int, embedding image_embedding)");
+    vectors::append(&mut session, "items", 0, &items);
+    run(&mut session, "CREATE INDEX by_likeness ON items USING vs_hnsw (embedding)");
+    for statement in ["TRUNCATE items", "DELETE FROM items; VACUUM items", "DELETE FROM items; VACUUM FULL items"] {
+        statement.split("; ").for_each(|part| run(&mut session, part));
+        vectors::append(&mut session, "items", 0, &items);
+        let found = Search::nearest("items", Metric::L2, 1000).by_index(&mut session, "by_likeness", &items[0]);
+        assert_eq!(found.len(), 300, "{statement}");
+    }
 }

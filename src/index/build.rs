@@ -87,7 +87,7 @@ fn declared_dims(index: Index) -> Option<usize> {
 }
 
 /// The layout of an index, or why there can be none.
-fn layout(dims: usize, m: usize) -> SqlResult<Layout> {
+pub fn layout(dims: usize, m: usize) -> SqlResult<Layout> {
     if dims == 0 || dims > vs_quantize::MAX_DIMS {
         return Err(dims_out_of_range(dims));
     }
@@ -396,7 +396,10 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
     };
     match state.stage {
         Stage::Empty => {
-            let dims = state.declared.ok_or_else(|| {
+            // TRUNCATE, VACUUM FULL and REINDEX leave an index of nothing; there the next row decides.
+            // SAFETY: compares OIDs.
+            let again = unsafe { pg_sys::ReindexIsProcessingIndex(index.oid()) };
+            let dims = state.declared.or(again.then_some(0)).ok_or_else(|| {
                 SqlError::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "column does not have dimensions")
                     .detail("The number of dimensions cannot be taken from the rows, as there are none.")
                     .hint("Declare the column as image_embedding(n), or create the index when there are rows.")

@@ -5,6 +5,7 @@
 //! 2. Compute the code, search, write the node and link it ([`vs_graph::Inserter`] over [`Graph`]); or add the row to
 //!    the node that has the very same code.
 
+use super::build::layout;
 use super::graph::{Graph, NewRow};
 use super::open::Opened;
 use super::tid::Tid;
@@ -87,9 +88,26 @@ pub fn insert_row(
     inserted
 }
 
+/// Makes the length of the first vector that of all.
+fn bind_dims(graph: &mut Graph, dims: usize) -> SqlResult<()> {
+    layout(dims, graph.nodes.opened.meta.m)?;
+    graph.change_meta(|meta| {
+        let unbound = meta.dims == 0;
+        if unbound {
+            meta.dims = dims;
+        }
+        unbound
+    })?;
+    *graph = Graph::new(Opened::open(graph.nodes.opened.index)?, Logging::Generic);
+    Ok(())
+}
+
 fn insert(index: Index, embedding: &Embedding<'_>, tid: Tid) -> SqlResult<()> {
     let _barrier = Barrier::acquire(index, Mode::Shared);
     let mut graph = Graph::new(Opened::open(index)?, Logging::Generic);
+    if graph.nodes.opened.meta.dims == 0 {
+        bind_dims(&mut graph, embedding.dims())?;
+    }
     let mut workspace = WORKSPACE.take();
     let inserted = insert_row(&mut graph, &mut workspace, embedding, tid);
     WORKSPACE.set(workspace);

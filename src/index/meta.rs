@@ -14,7 +14,7 @@ pub struct Meta {
     pub m: usize,
     /// Candidates they are chosen from.
     pub ef_construction: usize,
-    /// The length of the vectors.
+    /// The length of the vectors; 0 if the column does not say and there has been none yet.
     pub dims: usize,
     /// The model tag of the vectors; 0 while there is none with a tag.
     pub tag: u32,

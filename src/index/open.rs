@@ -56,10 +56,12 @@ impl Opened {
         };
         let meta = meta.ok_or_else(|| damaged(index, "its first page is not a vs_hnsw metapage"))?;
         let layout = Layout::new(meta.dims, meta.m).ok_or_else(|| damaged(index, "a node would not fit on a page"))?;
-        let fits = |known: &Rc<Remembered>| known.space.dims() == meta.dims && known.space.metric() == meta.metric;
+        let fits =
+            |known: &Rc<Remembered>| known.space.dims() == meta.dims.max(1) && known.space.metric() == meta.metric;
         let remembered = match known.filter(fits) {
             Some(known) => known,
-            None => remember(index, meta.dims, meta.metric)?,
+            // Where the length of the vectors is not known yet there are none, and any space will do.
+            None => remember(index, meta.dims.max(1), meta.metric)?,
         };
         Ok(Self { index, meta, layout, remembered })
     }

@@ -125,6 +125,10 @@ impl Scan {
     /// Starts the search, for `query` or for everything.
     fn start(&mut self, index: Index, query: Option<&Embedding<'_>>) -> SqlResult<()> {
         let opened = Opened::open(index)?;
+        if opened.meta.dims == 0 {
+            self.stage = Stage::End;
+            return Ok(());
+        }
         if let Some(query) = query {
             opened.check(query)?;
         }
