@@ -81,7 +81,7 @@ fn all_but_a_few_and_then_all_may_be_deleted() {
 fn repair_survives_contention_and_failures() {
     let rows = clustered(1500, 16, 35);
     let arena = built(&rows, Metric::L2, PARAMS);
-    let gone = |id: NodeId| id % 3 == 0;
+    let gone = |id: NodeId| id.is_multiple_of(3);
     let mut rough = Rough::new(&arena);
     rough.dead = (0..1500).filter(|&id| gone(id)).collect();
     (rough.contention, rough.failure) = (3, 50);
