@@ -216,7 +216,8 @@ fn rows_found_dead_are_not_fetched_again() {
     // Sessions of other tests may for a while be able to see the rows.
     wait_until("the rows to be dead to everybody", || {
         rows_of(&mut session, &sql);
-        (stat(&mut session, "by_likeness", "killed_rows") == 30).then_some(())
+        // Old versions of rows may be among them, which VACUUM FULL kept for such a session.
+        (stat(&mut session, "by_likeness", "killed_rows") >= 30).then_some(())
     });
     let second = buffers(&mut session, &sql);
     assert!(second <= first - 30, "{first} pages at first, {second} when 30 rows are known to be dead");
