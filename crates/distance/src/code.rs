@@ -7,13 +7,16 @@
 //! in every order of summation. So all kernels agree to the last bit and an index may be built on one processor and
 //! read on another.
 //!
-//! Each kernel exists as plain Rust, which compilers turn into SSE2 or NEON code, and in AVX2.
+//! Each kernel exists as plain Rust, which compilers turn into SSE2 or NEON code, in AVX2, and in AVX-512 with VNNI.
 
 use crate::isa::{Dispatch, Isa};
 
 #[cfg(target_arch = "x86_64")]
 #[path = "code_avx2.rs"]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+#[path = "code_avx512.rs"]
+mod avx512;
 #[path = "code_scalar.rs"]
 mod scalar;
 
@@ -35,6 +38,8 @@ pub struct CodeKernels {
 static KERNELS: Dispatch<CodeKernels> = Dispatch::new(|isa| match isa {
     Isa::Scalar => Some(&SCALAR),
     #[cfg(target_arch = "x86_64")]
+    Isa::Avx512Vnni => Some(&AVX512),
+    #[cfg(target_arch = "x86_64")]
     Isa::Avx2 => Some(&AVX2),
     _ => None,
 });
@@ -44,6 +49,10 @@ static SCALAR: CodeKernels =
 
 #[cfg(target_arch = "x86_64")]
 static AVX2: CodeKernels = CodeKernels { isa: Isa::Avx2, dot_i16_i8: avx2::dot_i16_i8, dot_i8_i8: avx2::dot_i8_i8 };
+
+#[cfg(target_arch = "x86_64")]
+static AVX512: CodeKernels =
+    CodeKernels { isa: Isa::Avx512Vnni, dot_i16_i8: avx512::dot_i16_i8, dot_i8_i8: avx512::dot_i8_i8 };
 
 impl CodeKernels {
     /// The kernels for `isa`, if there are any and this processor can run them.

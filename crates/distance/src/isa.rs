@@ -13,6 +13,8 @@ use std::sync::OnceLock;
 /// An instruction set that kernels are written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Isa {
+    /// x86-64 with AVX-512 F, BW and VNNI: integer products summed by the multiplication itself.
+    Avx512Vnni,
     /// x86-64 with AVX-512 F: sixteen lanes, half-precision conversion included.
     Avx512,
     /// x86-64 with AVX2, F16C and FMA: eight lanes.
@@ -25,12 +27,18 @@ pub enum Isa {
 
 impl Isa {
     /// Every instruction set, best first.
-    pub const ALL: [Isa; 4] = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Scalar];
+    pub const ALL: [Isa; 5] = [Isa::Avx512Vnni, Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Scalar];
 
     /// Whether this processor (and the operating system's register saving) supports it.
     pub fn is_supported(self) -> bool {
         match self {
             Isa::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => {
+                is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vnni")
+                    && Isa::Avx512.is_supported()
+            }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => is_x86_feature_detected!("avx512f") && Isa::Avx2.is_supported(),
             #[cfg(target_arch = "x86_64")]
@@ -47,6 +55,7 @@ impl Isa {
     /// The name used in logs, tests and benchmarks.
     pub const fn name(self) -> &'static str {
         match self {
+            Isa::Avx512Vnni => "avx512vnni",
             Isa::Avx512 => "avx512",
             Isa::Avx2 => "avx2",
             Isa::Neon => "neon",
