@@ -138,6 +138,12 @@ impl Layout {
         at * self.slot
     }
 
+    /// How far into a slot its code begins.
+    #[inline]
+    pub fn code_offset(&self) -> usize {
+        LIST + 8 * self.m
+    }
+
     /// The slot `at` of a page, in use or not, if it has been written to.
     #[inline]
     pub fn slot<'a>(&self, page: Page<'a>, at: usize) -> Option<NodeRef<'a>> {

@@ -11,12 +11,12 @@ use super::open::Opened;
 use super::slots::{NodeRef, TIDS};
 use super::tid::Tid;
 use crate::error::{SqlError, SqlResult};
-use crate::storage::{Block, Page};
+use crate::storage::{Block, Page, Whereabouts};
 use vs_graph::{Candidate, Entry, NONE, NodeId, Storage};
 use vs_quantize::Query;
 
 /// Bytes of a slot that are asked for before the slot is visited. The processor fetches what follows by itself.
-const AHEAD: usize = 256;
+const AHEAD: usize = 128;
 
 /// How often the TIDs of a node are read again because others change them.
 const ATTEMPTS: usize = 100;
@@ -28,12 +28,13 @@ pub struct Nodes {
     order: Vec<NodeId>,
     blocks: Vec<Block>,
     ends: Vec<usize>,
+    ahead: Vec<Whereabouts>,
 }
 
 impl Nodes {
     /// Access to the graph of `opened`.
     pub fn new(opened: Opened) -> Self {
-        Self { opened, order: Vec::new(), blocks: Vec::new(), ends: Vec::new() }
+        Self { opened, order: Vec::new(), blocks: Vec::new(), ends: Vec::new(), ahead: Vec::new() }
     }
 
     /// The index for another operation.
@@ -64,13 +65,22 @@ impl Nodes {
         for &block in &self.blocks {
             hints.prefetch_descriptor(block);
         }
+        self.ahead.clear();
         for &id in order {
             let place = layout.place(id);
-            hints.prefetch(place.block, layout.slot_offset(place.at), AHEAD);
+            let slot = layout.slot_offset(place.at);
+            hints.whereabouts(place.block, slot).prefetch(1);
+            let code = hints.whereabouts(place.block, slot + layout.code_offset());
+            code.prefetch(AHEAD);
+            self.ahead.push(code);
         }
+        let ahead = &self.ahead;
         let mut first = 0;
         self.opened.index.visit(hints, &self.blocks, |at, page| {
-            for &id in &order[first..ends[at]] {
+            for (k, &id) in order[first..ends[at]].iter().enumerate() {
+                if let Some(next) = ahead.get(first + k + 1) {
+                    next.prefetch_from(AHEAD, layout.dims());
+                }
                 if let Some(node) = layout.node_of(page, layout.place(id).at) {
                     look(id, node);
                 }

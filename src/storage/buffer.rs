@@ -70,29 +70,48 @@ impl Hints {
         }
     }
 
-    /// Asks the processor for `len` of the index's bytes on a page, from `offset` on, if it is known where they are. A hint
-    /// and nothing else: whatever is at that place by now is not looked at.
+    /// Where the index's bytes on a page, from `offset` on, seem to be in memory.
     #[inline]
-    pub fn prefetch(&self, block: Block, offset: usize, len: usize) {
+    pub fn whereabouts(&self, block: Block, offset: usize) -> Whereabouts {
         let buffer = self.get(block);
         if buffer <= 0 {
-            return;
+            return Whereabouts(std::ptr::null());
         }
-        // SAFETY: reads a pointer that is set once, when the process attaches to shared memory; the addresses are only
-        // asked for, not read.
+        // SAFETY: reads a pointer that is set once, when the process attaches to shared memory.
         let page = unsafe { pg_sys::BufferBlocks }.cast::<i8>().wrapping_add((buffer as usize - 1) * PAGE_SIZE);
-        prefetch(page.wrapping_add(super::page::HEADER + offset), len);
+        Whereabouts(page.wrapping_add(super::page::HEADER + offset))
     }
 
-    /// As [`prefetch`](Self::prefetch) for what PostgreSQL knows of the buffer, which pinning it reads and writes.
+    /// Asks the processor for what PostgreSQL knows of the buffer, which pinning it reads and writes.
     #[inline]
     pub fn prefetch_descriptor(&self, block: Block) {
         let buffer = self.get(block);
         if buffer > 0 {
-            // SAFETY: as above. Descriptors are padded to 64 bytes on 64-bit machines (buf_internals.h); where they are
+            // SAFETY: as above; the address is only asked for. Descriptors are padded to 64 bytes on 64-bit machines (buf_internals.h); where they are
             // not, this asks for the wrong bytes.
             let descriptors = unsafe { raw::BufferDescriptors }.cast::<i8>();
-            prefetch(descriptors.wrapping_add((buffer as usize - 1) * 64).cast_mut(), 1);
+            prefetch(descriptors.wrapping_add((buffer as usize - 1) * 64), 1);
+        }
+    }
+}
+
+/// Where bytes of a page are believed to be. The address is good for asking the processor to fetch them ahead of time and
+/// for nothing else: whatever is there by now is not looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Whereabouts(*const i8);
+
+impl Whereabouts {
+    /// Asks for the first `len` bytes.
+    #[inline]
+    pub fn prefetch(self, len: usize) {
+        self.prefetch_from(0, len);
+    }
+
+    /// Asks for the bytes from `start` to `end`.
+    #[inline]
+    pub fn prefetch_from(self, start: usize, end: usize) {
+        if !self.0.is_null() {
+            prefetch(self.0.wrapping_add(start), end.saturating_sub(start));
         }
     }
 }
@@ -243,7 +262,7 @@ impl Index {
 
 /// Asks the processor for `len` bytes from `first` on; a hint without any other effect.
 #[inline(always)]
-fn prefetch(first: *mut i8, len: usize) {
+fn prefetch(first: *const i8, len: usize) {
     for offset in (0..len).step_by(64) {
         let line = first.wrapping_add(offset);
         #[cfg(target_arch = "x86_64")]

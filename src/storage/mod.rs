@@ -17,7 +17,7 @@ mod change;
 mod free;
 mod page;
 
-pub use buffer::{Hints, Index, Shared};
+pub use buffer::{Hints, Index, Shared, Whereabouts};
 pub use change::{Change, Logging, PAGES};
 pub use free::{Barrier, Mode, write_init_fork};
 pub use page::{CAPACITY, Kind, PAGE_SIZE, Page, PageMut};
