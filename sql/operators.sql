@@ -1,17 +1,26 @@
 -- Functions and operators on embeddings, and the operator classes for sorting and hashing.
 
--- Distances. The costs are measured relative to a simple operator at 512 dimensions.
+-- Distances. What one costs depends on its dimensions, so the planner asks; COST is for vectors of unknown length.
+
+CREATE FUNCTION image_embedding_distance_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME', 'image_embedding_distance_support_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION image_embedding_distance_support(internal) IS 'planner support: the cost of a distance';
 
 CREATE FUNCTION l2_distance(image_embedding, image_embedding) RETURNS double precision
-    AS 'MODULE_PATHNAME', 'l2_distance_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+    AS 'MODULE_PATHNAME', 'l2_distance_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10
+    SUPPORT image_embedding_distance_support;
 CREATE FUNCTION cosine_distance(image_embedding, image_embedding) RETURNS double precision
-    AS 'MODULE_PATHNAME', 'cosine_distance_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+    AS 'MODULE_PATHNAME', 'cosine_distance_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10
+    SUPPORT image_embedding_distance_support;
 CREATE FUNCTION negative_inner_product(image_embedding, image_embedding) RETURNS double precision
-    AS 'MODULE_PATHNAME', 'negative_inner_product_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+    AS 'MODULE_PATHNAME', 'negative_inner_product_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10
+    SUPPORT image_embedding_distance_support;
 CREATE FUNCTION inner_product(image_embedding, image_embedding) RETURNS double precision
-    AS 'MODULE_PATHNAME', 'inner_product_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+    AS 'MODULE_PATHNAME', 'inner_product_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10
+    SUPPORT image_embedding_distance_support;
 CREATE FUNCTION l1_distance(image_embedding, image_embedding) RETURNS double precision
-    AS 'MODULE_PATHNAME', 'l1_distance_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+    AS 'MODULE_PATHNAME', 'l1_distance_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10
+    SUPPORT image_embedding_distance_support;
 
 COMMENT ON FUNCTION l2_distance(image_embedding, image_embedding) IS 'Euclidean (L2) distance, implements <->';
 COMMENT ON FUNCTION cosine_distance(image_embedding, image_embedding) IS

@@ -29,7 +29,7 @@ use std::ptr::NonNull;
 pub const MAX_DIMS: usize = 16_000;
 
 /// Where the elements begin, in bytes from the start of the varlena.
-const ELEMENTS_OFFSET: usize = 12;
+pub(super) const ELEMENTS_OFFSET: usize = 12;
 
 #[repr(C)]
 struct Header {

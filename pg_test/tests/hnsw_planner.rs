@@ -1,0 +1,158 @@
+//! Which plan the planner chooses by itself, with every setting at its default: an index where it is the faster way, and
+//! not where it would be slower or would leave rows out.
+
+use pg_test::{
+    Database, Embedding, explain,
+    vectors::{self, Generator, run},
+};
+use postgres::Client;
+
+/// A table `items` of `rows` vectors with an index `by_likeness`, and a query as a literal.
+fn indexed(name: &str, dims: usize, rows: usize) -> (Client, String) {
+    let mut session = Database::shared(name).connect();
+    let mut generator = Generator::new(17, dims);
+    vectors::table(&mut session, "items", &generator.vectors(rows));
+    // Small lists: how the graph was built makes no difference to the planner.
+    run(&mut session, "CREATE INDEX by_likeness ON items USING vs_hnsw (embedding) WITH (m = 8, ef_construction = 16)");
+    (session, format!("'{}'::image_embedding", generator.vector().to_text()))
+}
+
+/// Whether the planner uses the index, and the plan.
+fn uses_index(session: &mut Client, sql: &str) -> (bool, String) {
+    let plan = explain(session, "COSTS on", sql);
+    (plan.contains("using by_likeness "), plan)
+}
+
+fn assert_index(session: &mut Client, sql: &str) {
+    let (used, plan) = uses_index(session, sql);
+    assert!(used, "{}…\n{plan}", &sql[..sql.len().min(100)]);
+}
+
+fn assert_no_index(session: &mut Client, sql: &str) {
+    let (used, plan) = uses_index(session, sql);
+    assert!(!used, "{}…\n{plan}", &sql[..sql.len().min(100)]);
+}
+
+#[test]
+fn short_and_long_vectors_by_the_index() {
+    // Vectors of 1,500 dimensions lie in the TOAST table, whose pages the planner does not count; a distance has to
+    // fetch them all the same.
+    for (dims, rows) in [(3, 10_000), (100, 5000), (384, 2000), (1500, 500)] {
+        let (mut session, query) = indexed(&format!("planner_{dims}"), dims, rows);
+        for limit in [1, 10, 50] {
+            assert_index(&mut session, &format!("SELECT id FROM items ORDER BY embedding <-> {query} LIMIT {limit}"));
+        }
+        assert_index(&mut session, &format!("SELECT id FROM items ORDER BY embedding <-> {query} LIMIT 5 OFFSET 20"));
+        assert_index(&mut session, &format!("SELECT id FROM items ORDER BY {query} <-> embedding LIMIT 10"));
+    }
+}
+
+#[test]
+fn few_rows_are_sorted() {
+    let (mut session, query) = indexed("planner_few", 16, 100);
+    assert_no_index(&mut session, &format!("SELECT id FROM items ORDER BY embedding <-> {query} LIMIT 10"));
+}
+
+#[test]
+fn what_the_index_cannot_give_is_sorted() {
+    let (mut session, query) = indexed("planner_cannot", 16, 8000);
+    for sql in [
+        // Another distance, the far end, a second key, or none at all.
+        format!("SELECT id FROM items ORDER BY embedding <=> {query} LIMIT 10"),
+        format!("SELECT id FROM items ORDER BY embedding <-> {query} DESC LIMIT 10"),
+        format!("SELECT id FROM items ORDER BY embedding <-> {query}, id LIMIT 10"),
+        format!("SELECT id FROM items WHERE embedding <-> {query} < 0.5"),
+        format!("SELECT count(*) FROM items WHERE embedding IS NOT NULL AND embedding <-> {query} < 0.5"),
+        // All rows, of which a scan would return but the first vs_hnsw.max_scan_tuples.
+        format!("SELECT id FROM items ORDER BY embedding <-> {query}"),
+        format!("SELECT id FROM (SELECT id, embedding <-> {query} AS d FROM items ORDER BY 2) AS sorted WHERE d < 1"),
+    ] {
+        assert_no_index(&mut session, &sql);
+    }
+    assert_index(&mut session, &format!("SELECT id FROM items ORDER BY embedding <-> {query} LIMIT 10"));
+    run(&mut session, "SET vs_hnsw.max_scan_tuples = 100");
+    assert_no_index(&mut session, &format!("SELECT id FROM items ORDER BY embedding <-> {query} LIMIT 101"));
+    assert_index(&mut session, &format!("SELECT id FROM items ORDER BY embedding <-> {query} LIMIT 99"));
+}
+
+#[test]
+fn the_tighter_the_filter_the_less_the_index_is_worth() {
+    let (mut session, query) = indexed("planner_filter", 100, 20_000);
+    run(&mut session, "ALTER TABLE items ADD half int, ADD twentieth int, ADD thousandth int");
+    run(&mut session, "UPDATE items SET half = id % 2, twentieth = id % 20, thousandth = id % 1000");
+    run(&mut session, "VACUUM (FULL, ANALYZE) items");
+    let nearest = |condition: &str, limit: usize| {
+        format!("SELECT id FROM items WHERE {condition} ORDER BY embedding <-> {query} LIMIT {limit}")
+    };
+    assert_index(&mut session, &nearest("half = 1", 10));
+    assert_index(&mut session, &nearest("twentieth = 7", 10));
+    assert_no_index(&mut session, &nearest("thousandth = 3", 10));
+    assert_no_index(&mut session, &nearest("twentieth = 7", 900));
+    // With an index on the filter's column, its few rows are looked up and sorted.
+    run(&mut session, "CREATE INDEX items_thousandth ON items (thousandth)");
+    let (_, plan) = uses_index(&mut session, &nearest("thousandth = 3", 10));
+    assert!(plan.contains("items_thousandth"), "{plan}");
+    // More candidates at a time cost more, and the planner knows.
+    let cost = |session: &mut Client| -> f64 {
+        let plan = explain(session, "COSTS on", &nearest("true", 10));
+        let total = plan.split("..").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|cost| cost.parse().ok());
+        total.unwrap_or_else(|| panic!("{plan}"))
+    };
+    let usual = cost(&mut session);
+    run(&mut session, "SET vs_hnsw.ef_search = 400");
+    let wide = cost(&mut session);
+    assert!(wide > 3.0 * usual, "{usual} and {wide}");
+}
+
+#[test]
+fn parameters_joins_and_partial_indexes() {
+    let (mut session, query) = indexed("planner_shapes", 64, 6000);
+    run(&mut session, "SET plan_cache_mode = force_generic_plan");
+    run(&mut session, "PREPARE nearest (image_embedding) AS SELECT id FROM items ORDER BY embedding <-> $1 LIMIT 10");
+    assert_index(&mut session, &format!("EXECUTE nearest({query})"));
+    run(&mut session, "RESET plan_cache_mode");
+    assert_index(
+        &mut session,
+        "SELECT a.id, near.id FROM (SELECT * FROM items WHERE id < 20) AS a CROSS JOIN LATERAL
+             (SELECT b.id FROM items b ORDER BY b.embedding <-> a.embedding LIMIT 3) AS near",
+    );
+    assert_index(
+        &mut session,
+        "SELECT id FROM items ORDER BY embedding <-> (SELECT embedding FROM items WHERE id = 5) LIMIT 9",
+    );
+    run(&mut session, "DROP INDEX by_likeness; ALTER TABLE items ADD kind text");
+    run(&mut session, "UPDATE items SET kind = CASE WHEN id % 3 = 0 THEN 'shoes' ELSE 'hats' END");
+    run(&mut session, "VACUUM (FULL, ANALYZE) items");
+    run(&mut session, "CREATE INDEX by_likeness ON items USING vs_hnsw (embedding) WHERE kind = 'shoes'");
+    assert_index(
+        &mut session,
+        &format!("SELECT id FROM items WHERE kind = 'shoes' ORDER BY embedding <-> {query} LIMIT 10"),
+    );
+    assert_no_index(
+        &mut session,
+        &format!("SELECT id FROM items WHERE kind = 'hats' ORDER BY embedding <-> {query} LIMIT 10"),
+    );
+}
+
+#[test]
+fn a_distance_costs_what_its_dimensions_cost() {
+    let mut session = Database::shared("planner_distance").connect();
+    let query = Embedding::of([0.5; 4]).to_text();
+    // What a distance adds to the cost of each row.
+    let mut cost = |dims: &str| -> f64 {
+        run(&mut session, "DROP TABLE IF EXISTS items");
+        run(&mut session, &format!("CREATE TABLE items (embedding image_embedding{dims})"));
+        let with = explain(&mut session, "COSTS on", &format!("SELECT embedding <-> '{query}' FROM items"));
+        let without = explain(&mut session, "COSTS on", "SELECT embedding FROM items");
+        let number = |plan: &str, before: &str| -> f64 {
+            let rest = plan.split(before).nth(1).unwrap_or_else(|| panic!("{plan}"));
+            rest.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{plan}"))
+        };
+        (number(&with, "..") - number(&without, "..")) / number(&with, " rows=")
+    };
+    let (unknown, short, inline, toasted, long) =
+        (cost(""), cost("(4)"), cost("(900)"), cost("(1200)"), cost("(8000)"));
+    assert!(short < inline && inline < toasted && toasted < long, "{short} {inline} {toasted} {long}");
+    assert!(unknown < inline && unknown < toasted / 5.0, "{unknown} {inline} {toasted}");
+    assert!(long > 2.0 * toasted, "{toasted} {long}");
+}
