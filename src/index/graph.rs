@@ -213,12 +213,15 @@ impl Storage for Graph {
 }
 
 impl StorageMut for Graph {
-    fn gather(&mut self, ids: &[NodeId]) -> SqlResult<()> {
+    fn gather(&mut self, ids: &[NodeId], level: u8) -> SqlResult<()> {
         let gathered = &mut self.gathered;
         gathered.ids.clear();
         gathered.headers.clear();
         gathered.codes.clear();
         self.nodes.visit(ids, |id, node| {
+            if node.level() < level {
+                return;
+            }
             let code = node.code();
             // Nodes come in the order of their numbers.
             gathered.ids.push((id, gathered.headers.len()));

@@ -109,7 +109,7 @@ impl Inserter {
                 }
             }
             self.candidates.retain(|c| Some(c.id) != own);
-            self.linker.gather(storage, &self.candidates)?;
+            self.linker.gather(storage, &self.candidates, layer)?;
             let list = &mut self.lists[usize::from(layer)];
             select(storage, &self.candidates, params.m, list, &mut self.spare)?;
         }

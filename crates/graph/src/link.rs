@@ -22,11 +22,16 @@ pub(crate) struct Linker {
 }
 
 impl Linker {
-    /// Announces `candidates` to the storage.
-    pub(crate) fn gather<S: StorageMut>(&mut self, storage: &mut S, candidates: &[Candidate]) -> Result<(), S::Error> {
+    /// Announces `candidates` for a list of layer `level` to the storage.
+    pub(crate) fn gather<S: StorageMut>(
+        &mut self,
+        storage: &mut S,
+        candidates: &[Candidate],
+        level: u8,
+    ) -> Result<(), S::Error> {
         self.ids.clear();
         self.ids.extend(candidates.iter().map(|c| c.id));
-        storage.gather(&self.ids)
+        storage.gather(&self.ids, level)
     }
 
     /// Adds `new` to the lists of all `bases` on `level`; a list that is full is thinned.
@@ -57,7 +62,7 @@ impl Linker {
                 if self.ids.len() <= limit {
                     self.kept.clone_from(&self.ids);
                 } else {
-                    self.rank(storage, base)?;
+                    self.rank(storage, base, level)?;
                     thin(storage, &self.candidates, limit, &mut self.kept)?;
                 }
                 self.updates.push(base, level, &self.old, &self.kept);
@@ -89,17 +94,17 @@ impl Linker {
     ) -> Result<bool, S::Error> {
         self.ids.clear();
         self.ids.extend(ids);
-        self.rank(storage, base)?;
+        self.rank(storage, base, level)?;
         // A list made of the neighbours' neighbours has many near each other; more than this are never kept.
         self.candidates.truncate(params.ef_construction.max(params.limit(level)));
         thin(storage, &self.candidates, params.limit(level), &mut self.kept)?;
         storage.replace(base, level, old, &self.kept)
     }
 
-    /// Scores `ids` against `base` into `candidates`, ascending; those that are gone are left out.
-    fn rank<S: StorageMut>(&mut self, storage: &mut S, base: NodeId) -> Result<(), S::Error> {
+    /// Scores `ids` against `base` into `candidates`, ascending; those that are gone, or not on `level`, are left out.
+    fn rank<S: StorageMut>(&mut self, storage: &mut S, base: NodeId, level: u8) -> Result<(), S::Error> {
         self.ids.push(base);
-        storage.gather(&self.ids)?;
+        storage.gather(&self.ids, level)?;
         self.ids.pop();
         self.keys.clear();
         storage.keys(base, &self.ids, &mut self.keys)?;

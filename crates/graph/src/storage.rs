@@ -106,9 +106,10 @@ pub trait Storage {
 /// Comparing nodes with each other and changing their lists: what inserting and repairing need on top.
 pub trait StorageMut: Storage {
     /// Announces that `ids` are about to be compared with each other by [`keys`](Self::keys) and
-    /// [`any_nearer`](Self::any_nearer). A page storage copies their codes here, visiting each page once; announcing
-    /// again forgets the codes of before.
-    fn gather(&mut self, ids: &[NodeId]) -> Result<(), Self::Error>;
+    /// [`any_nearer`](Self::any_nearer), as candidates for a list of layer `level`. A page storage copies their codes here,
+    /// visiting each page once; announcing again forgets the codes of before. Nodes that are not on that layer count as
+    /// gone: the lists of nodes long dead may name a number that another node has by now, on fewer layers.
+    fn gather(&mut self, ids: &[NodeId], level: u8) -> Result<(), Self::Error>;
 
     /// Appends the key between `from` and each of `to` to `out`, infinite where a node is gone.
     fn keys(&mut self, from: NodeId, to: &[NodeId], out: &mut Vec<f32>) -> Result<(), Self::Error>;

@@ -97,3 +97,42 @@ fn repair_survives_contention_and_failures() {
     assert!(failed > 10);
     check_lists(&arena, &mut arena.handle(), &|id| !gone(id));
 }
+
+#[test]
+fn a_number_used_again_comes_to_no_list_of_a_layer_that_it_is_not_on() {
+    // A vacuum repairs the lists of nodes that stay, frees some of the dead and is interrupted. The lists of those that are
+    // still dead name the freed ones, and the numbers of these now belong to other nodes, on layer 0 alone.
+    let rows = clustered(3000, 16, 41);
+    let arena = built(&rows, Metric::L2, PARAMS);
+    let upper: Vec<NodeId> = arena.ids().filter(|&id| arena.level(id) > 0).collect();
+    let freed: HashSet<NodeId> = upper.iter().copied().step_by(5).collect();
+    let dead: HashSet<NodeId> = upper.iter().copied().filter(|id| !freed.contains(id) && id % 3 == 0).collect();
+    let mut rough = Rough::new(&arena);
+    let stays: Vec<NodeId> = upper.iter().copied().filter(|id| !freed.contains(id) && !dead.contains(id)).collect();
+    let highest = stays.iter().copied().max_by_key(|&id| arena.level(id));
+    rough.entry = highest.map(|id| Entry { id, level: arena.level(id) });
+    let mut repairer = Repairer::default();
+    let mut repair = |rough: &mut Rough, gone: &HashSet<NodeId>| {
+        for &id in &stays {
+            for level in 1..=arena.level(id) {
+                repairer.repair(rough, arena.params(), id, level, &|id| gone.contains(&id)).unwrap();
+            }
+        }
+    };
+    rough.dead = &freed | &dead;
+    repair(&mut rough, &freed);
+    let named = dead.iter().flat_map(|&id| support::list(&mut rough, id, 1)).filter(|id| freed.contains(id)).count();
+    assert!(named > 20, "only {named} of the dead nodes' neighbours were freed");
+    rough.dead.clone_from(&dead);
+    rough.lowered.clone_from(&freed);
+    repair(&mut rough, &dead);
+    for &id in &stays {
+        for level in 1..=arena.level(id) {
+            let list = support::list(&mut rough, id, level);
+            assert!(
+                list.iter().all(|member| !freed.contains(member)),
+                "{id} names a node that is not on layer {level}"
+            );
+        }
+    }
+}

@@ -80,7 +80,7 @@ impl Storage for ArenaHandle<'_> {
 }
 
 impl StorageMut for ArenaHandle<'_> {
-    fn gather(&mut self, _: &[NodeId]) -> Result<(), Infallible> {
+    fn gather(&mut self, _: &[NodeId], _: u8) -> Result<(), Infallible> {
         Ok(())
     }
 

@@ -162,6 +162,10 @@ pub struct Rough<'a> {
     pub dead: HashSet<NodeId>,
     /// Not there any more.
     pub gone: HashSet<NodeId>,
+    /// There again, but as other nodes, on layer 0 alone.
+    pub lowered: HashSet<NodeId>,
+    /// The layer that nodes were gathered for last.
+    gathered: u8,
     pub entry: Option<Entry>,
     /// One of this many replacements finds the list changed by somebody else; 0 for none.
     pub contention: usize,
@@ -180,6 +184,8 @@ impl<'a> Rough<'a> {
             handle: arena.handle(),
             dead: HashSet::new(),
             gone: HashSet::new(),
+            lowered: HashSet::new(),
+            gathered: 0,
             entry: None,
             contention: 0,
             failure: 0,
@@ -222,7 +228,8 @@ impl Storage for Rough<'_> {
 }
 
 impl StorageMut for Rough<'_> {
-    fn gather(&mut self, _: &[NodeId]) -> Result<(), Failed> {
+    fn gather(&mut self, _: &[NodeId], level: u8) -> Result<(), Failed> {
+        self.gathered = level;
         self.call()
     }
 
@@ -231,7 +238,7 @@ impl StorageMut for Rough<'_> {
         let first = out.len();
         let Ok(()) = self.handle.keys(from, to, out);
         for (key, id) in out[first..].iter_mut().zip(to) {
-            if self.gone.contains(id) {
+            if self.gone.contains(id) || self.gathered > 0 && self.lowered.contains(id) {
                 *key = f32::INFINITY;
             }
         }
