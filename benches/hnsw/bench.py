@@ -30,6 +30,7 @@ def arguments():
     parser.add_argument("--ef-construction", type=int, default=64)
     parser.add_argument("--parallel-workers", type=int, help="the tables' parallel_workers, which starts workers for small heaps too")
     parser.add_argument("--out", type=Path, default=HERE / "out", help="folder of the results (%(default)s)")
+    parser.add_argument("--ways", action="store_true", help="instead: recall of vs_hnsw built and grown in every way")
     parser.add_argument("--dsn", help=argparse.SUPPRESS)
     parser.add_argument("--print-peers", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -190,6 +191,23 @@ def connect(dsn):
             time.sleep(1)
 
 
+def ways(args, text, pictures, peers):
+    """What `--ways` asks for."""
+    import data
+    from ways import measure_ways
+
+    ours = [peer for peer in peers if peer.name == "vs_hnsw"]
+    for name in args.sets:
+        for vectors in data.SETS[name](pictures):
+            for peer in ours:
+                say = lambda line: print(f"{time.strftime('%H:%M:%S')} {vectors.name}: {line}", file=sys.stderr, flush=True)
+                part = measure_ways(args.dsn, vectors, peer, args, say)
+                print(part)
+                text += part
+    (args.out / "ways.md").write_text(text)
+    return 0 if ours else 1
+
+
 def main():
     args = arguments()
     if args.print_peers:
@@ -210,6 +228,8 @@ def main():
     text = report.heading(results["machine"])
     print(text)
     pictures = data.Pictures(args.data, args.limits)
+    if args.ways:
+        return ways(args, text, pictures, peers)
     for name in args.sets if peers else []:
         for vectors in data.SETS[name](pictures):
             try:
