@@ -183,14 +183,18 @@ fn killed_again_and_again() {
     let cluster = cluster();
     let database = shop(&cluster);
     let mut random = Rng::with_seed(1);
-    for round in 0..8 {
+    for round in 0..20 {
         under_load(&cluster, || {
             sleep(Duration::from_millis(300 + random.u64(..700)));
             if round % 2 == 0 {
-                let victim = "SELECT pid FROM pg_stat_activity WHERE datname = 'shop' AND state = 'active' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1";
+                let victim = "SELECT pid FROM pg_stat_activity WHERE datname = 'shop' AND backend_type = 'client backend' AND state = 'active' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1";
                 let log = cluster.log().matches("reinitializing").count();
                 let mut observer = database.connect();
-                let pid: i32 = wait_until("somebody to be at work", || observer.query_opt(victim, &[]).unwrap()).get(0);
+                // A session may have ended by an error meanwhile; then its client is back in another.
+                let pid: i32 = wait_until("somebody to be at work", || {
+                    let pid = observer.query_opt(victim, &[]).unwrap()?.get(0);
+                    cluster.processes().contains(&pid).then_some(pid)
+                });
                 cluster.kill_backend(pid);
                 wait_until("the server to recover", || {
                     (cluster.log().matches("reinitializing").count() > log).then_some(())
@@ -213,7 +217,7 @@ fn killed_in_the_middle_of_vacuums() {
     let database = shop(&cluster);
     let mut random = Rng::with_seed(2);
     let mut generator = Generator::new(33, DIMS);
-    for _ in 0..6 {
+    for _ in 0..10 {
         let mut session = database.connect();
         vectors::append(&mut session, "items", NEXT.fetch_add(3000, Ordering::Relaxed), &generator.vectors(3000));
         run(&mut session, "DELETE FROM items WHERE id IN (SELECT id FROM items OFFSET 1000)");
