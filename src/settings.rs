@@ -3,8 +3,20 @@
 //! Whatever names a path or bounds what hostile input may cost is for superusers (and for those to whom PostgreSQL 15
 //! and later `GRANT SET ON PARAMETER`); how one's own session works is for everybody.
 
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use std::ffi::CString;
+use vs_onnx::Provider;
+
+/// Where networks are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+pub enum ExecutionProvider {
+    /// On the processor.
+    #[name = c"cpu"]
+    Cpu,
+    /// On an NVIDIA GPU.
+    #[name = c"cuda"]
+    Cuda,
+}
 
 /// Model used where a function is not told one.
 static DEFAULT_MODEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"vs-mini-1"));
@@ -12,6 +24,7 @@ static DEFAULT_MODEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>
 static MODEL_DIR: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 /// ONNX Runtime's shared library; empty means where `make install` puts it, then the system's search path.
 static ONNXRUNTIME_LIBRARY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static EXECUTION_PROVIDER: GucSetting<ExecutionProvider> = GucSetting::<ExecutionProvider>::new(ExecutionProvider::Cpu);
 static THREADS: GucSetting<i32> = GucSetting::<i32>::new(1);
 static MAX_IMAGE_BYTES: GucSetting<i32> = GucSetting::<i32>::new(64 << 20);
 static MAX_IMAGE_PIXELS: GucSetting<i32> = GucSetting::<i32>::new(64_000_000);
@@ -42,6 +55,14 @@ pub fn define() {
         &ONNXRUNTIME_LIBRARY,
         GucContext::Suset,
         GucFlags::SUPERUSER_ONLY,
+    );
+    GucRegistry::define_enum_guc(
+        c"visual_search.execution_provider",
+        c"Sets where networks are computed.",
+        c"With cuda, the ONNX Runtime library must be one that is built for it.",
+        &EXECUTION_PROVIDER,
+        GucContext::Userset,
+        GucFlags::default(),
     );
     GucRegistry::define_int_guc(
         c"visual_search.threads",
@@ -107,6 +128,14 @@ pub fn model_dir() -> String {
 /// `visual_search.onnxruntime_library`, empty for the default places.
 pub fn onnxruntime_library() -> String {
     text(&ONNXRUNTIME_LIBRARY)
+}
+
+/// `visual_search.execution_provider`
+pub fn execution_provider() -> Provider {
+    match EXECUTION_PROVIDER.get() {
+        ExecutionProvider::Cpu => Provider::Cpu,
+        ExecutionProvider::Cuda => Provider::Cuda,
+    }
 }
 
 /// `visual_search.threads`, 1 to 64.

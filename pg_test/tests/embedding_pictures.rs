@@ -473,3 +473,23 @@ fn parallel_workers_embed_as_the_leader_does() {
     session.batch_execute("DELETE FROM photos WHERE id = 60").unwrap();
     assert_eq!(vectors(&mut session).len(), 119);
 }
+
+#[test]
+fn networks_run_where_the_session_says_if_the_library_can() {
+    let mut session = Database::shared("execution_provider").connect();
+    let picture = pictures::photo(7);
+    let expected = embed(&mut session, &picture);
+    session
+        .batch_execute("SELECT visual_search.reset_inference(); SET visual_search.execution_provider = cuda")
+        .unwrap();
+    // The library that set-up installs is the one for processors.
+    let error = server_error(session.query("SELECT embed_image($1)", &[&picture]).expect_err("no CUDA"), "embed_image");
+    assert_eq!(error.code().code(), "55000", "{error}");
+    assert!(error.message().contains("no CUDA execution provider"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("visual_search.execution_provider")), "{error:?}");
+    session.batch_execute("SET visual_search.execution_provider = cpu").unwrap();
+    assert_eq!(embed(&mut session, &picture), expected);
+    let error = error_of(&mut session, "SET visual_search.execution_provider = abacus");
+    assert_eq!(error.code().code(), "22023");
+    assert!(error.hint().is_some_and(|hint| hint.contains("cpu, cuda")), "{error:?}");
+}

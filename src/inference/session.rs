@@ -234,7 +234,12 @@ impl Session {
 
     /// The named model, loaded.
     pub fn model(&mut self, name: &str) -> SqlResult<Rc<Model>> {
-        let options = Options { threads: settings::threads(), batch: BATCH, ..Options::default() };
+        let options = Options {
+            threads: settings::threads(),
+            provider: settings::execution_provider(),
+            batch: BATCH,
+            ..Options::default()
+        };
         let known = self.known(name)?;
         match &known.model {
             Some(model) if *model.options() == options => Ok(Rc::clone(model)),

@@ -194,6 +194,17 @@ impl Session {
     ) -> Result<Self> {
         refuse_if_stopped()?;
         let _blocked = block_signals()?;
+        if provider == Provider::Cuda
+            && !guarded(|| ep::CUDA::is_available().map_err(|error| ort_message(&error))).unwrap_or(false)
+        {
+            return Err(Error::new(
+                ErrorKind::LibraryUnsuitable,
+                "this ONNX Runtime library has no CUDA execution provider",
+            )
+            .with_hint(
+                "Set visual_search.execution_provider to cpu, or name a library built for CUDA in visual_search.onnxruntime_library.",
+            ));
+        }
         let session = guarded(|| {
             let message = |error: &dyn std::fmt::Display| ort_message(error);
             let mut builder = ort::session::Session::builder(runtime.environment()).map_err(|error| message(&error))?;
@@ -208,9 +219,6 @@ impl Session {
             // round their total up to a power of two.
             builder = builder.with_device_allocated_initializers().map_err(|error| message(&error))?;
             if provider == Provider::Cuda {
-                if !ep::CUDA::is_available().map_err(|error| message(&error))? {
-                    return Err("this ONNX Runtime library has no CUDA provider".to_owned());
-                }
                 let cuda = ep::CUDA::default().build().error_on_failure();
                 builder = builder.with_execution_providers([cuda]).map_err(|error| message(&error))?;
             }
