@@ -249,6 +249,8 @@ fn recall(oid: pg_sys::Oid, queries: i32, k: i32) -> SqlResult<Option<f64>> {
         Metric::InnerProduct => "<#>",
     };
     let _settings = Settings::begin();
+    Settings::set(c"search_path", c"pg_catalog, pg_temp");
+    let _owner = AsOwner::begin(&held);
     let failed = |error: spi::SpiError| SqlError::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, error.to_string());
     Spi::connect_mut(|client| {
         let parts = client
@@ -334,6 +336,35 @@ fn recall(oid: pg_sys::Oid, queries: i32, k: i32) -> SqlResult<Option<f64>> {
         .detail("Another index on the same column may be in its place.")),
         recall => Ok(recall),
     })
+}
+
+/// The table's owner in the caller's place, with no more rights than that: an index may have expressions and a predicate, which
+/// are the owner's code and not to be run with the rights of a superuser who looks at the index. As in `REINDEX`.
+struct AsOwner {
+    user: pg_sys::Oid,
+    context: i32,
+}
+
+impl AsOwner {
+    fn begin(held: &Held) -> Self {
+        let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+        // SAFETY: the table is open. The abort of a transaction puts the user back by itself.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+            let owner = (*(*held.table).rd_rel).relowner;
+            pg_sys::SetUserIdAndSecContext(owner, context | pg_sys::SECURITY_RESTRICTED_OPERATION as i32);
+        }
+        Self { user, context }
+    }
+}
+
+impl Drop for AsOwner {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: puts back what `begin` found.
+            unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
+        }
+    }
 }
 
 /// Settings changed for the duration of a function.
