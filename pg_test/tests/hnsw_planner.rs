@@ -156,3 +156,39 @@ fn a_distance_costs_what_its_dimensions_cost() {
     assert!(unknown < inline && unknown < toasted / 5.0, "{unknown} {inline} {toasted}");
     assert!(long > 2.0 * toasted, "{toasted} {long}");
 }
+
+#[test]
+fn a_limit_is_what_decides_and_a_cursor_is_none() {
+    let (mut session, query) = indexed("planner_limits", 32, 8000);
+    run(&mut session, "SET vs_hnsw.max_scan_tuples = 500");
+    // A tenth of the rows, which PostgreSQL takes an unknown LIMIT for, would be too many.
+    run(&mut session, "SET plan_cache_mode = force_generic_plan");
+    run(
+        &mut session,
+        "PREPARE nearest (image_embedding, int) AS SELECT id FROM items ORDER BY embedding <-> $1 LIMIT $2",
+    );
+    assert_index(&mut session, &format!("EXECUTE nearest({query}, 10)"));
+    run(&mut session, "RESET plan_cache_mode");
+    // A cursor may be read to its end, and a scan would end before.
+    run(&mut session, "SET cursor_tuple_fraction = 0.01");
+    assert_no_index(
+        &mut session,
+        &format!("DECLARE all_of_them CURSOR FOR SELECT id FROM items ORDER BY embedding <-> {query}"),
+    );
+    assert_index(
+        &mut session,
+        &format!("DECLARE a_hundred CURSOR FOR SELECT id FROM items ORDER BY embedding <-> {query} LIMIT 100"),
+    );
+}
+
+#[test]
+fn a_partial_index_is_judged_by_its_own_rows() {
+    let (mut session, query) = indexed("planner_partial", 32, 20_000);
+    run(&mut session, "DROP INDEX by_likeness; ALTER TABLE items ADD tenant int");
+    run(&mut session, "UPDATE items SET tenant = id % 40; VACUUM (FULL, ANALYZE) items");
+    run(&mut session, "CREATE INDEX by_likeness ON items USING vs_hnsw (embedding) WHERE tenant = 5; ANALYZE items");
+    // One row of forty is the tenant's: of the whole table 400 would have to be looked at, of the index ten.
+    run(&mut session, "SET vs_hnsw.max_scan_tuples = 100");
+    let sql = format!("SELECT id FROM items WHERE tenant = 5 ORDER BY embedding <-> {query} LIMIT 10");
+    assert_index(&mut session, &sql);
+}

@@ -5,8 +5,8 @@
 //! cost that LIMIT leaves. Three kinds of plan are priced out, because they would not give what was asked for:
 //!
 //! * without an order of this index there is nothing to scan by;
-//! * without LIMIT (or anything else that lets the planner expect that only a part is fetched) a scan would end at
-//!   `max_scan_tuples`;
+//! * without LIMIT a scan would end at `max_scan_tuples`, also that of a cursor, of which PostgreSQL expects that a part is
+//!   fetched;
 //! * the same if a filter keeps so little that more than `max_scan_tuples` rows would have to be looked at.
 
 use super::options::{self, IterativeScan};
@@ -26,9 +26,13 @@ const COLD: f64 = 0.05;
 /// PostgreSQL's `disable_cost`, for plans that would not return all rows.
 const DISABLE: f64 = 1.0e10;
 
+/// What LIMIT is taken for where its value is not known, as in a generic plan: users look at pages of results. PostgreSQL
+/// takes it for a tenth of the rows.
+const UNKNOWN_LIMIT: f64 = 100.0;
+
 /// What is asked of a scan.
 struct Wanted {
-    /// Rows of the table.
+    /// Rows in the index.
     rows: f64,
     /// The share of rows that the query's filters keep.
     kept: f64,
@@ -68,12 +72,16 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             return;
         }
         let fraction = (*root).tuple_fraction;
-        let rows = (*table).tuples.max(1.0);
-        let kept = ((*table).rows / rows).clamp(1e-9, 1.0);
+        // A partial index has fewer rows than the table.
+        let rows = (*info).tuples.max(1.0);
+        let parameters = (*path).path.param_info;
+        let expected = if parameters.is_null() { (*table).rows } else { (*parameters).ppi_rows }.max(1.0);
+        let kept = (expected / rows).clamp(1e-9, 1.0);
+        let has_limit = !(*(*root).parse).limitCount.is_null();
         let limit = if fraction >= 1.0 {
             Some(fraction)
-        } else if fraction > 0.0 {
-            Some((fraction * (*table).rows).max(1.0))
+        } else if has_limit && fraction > 0.0 {
+            Some(UNKNOWN_LIMIT.min(fraction * expected).max(1.0))
         } else {
             None
         };
@@ -87,7 +95,12 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             + (first * cold).min(index_pages) * page_cost;
         *startup = search;
         // Going on costs as much for each further candidate.
-        *total = search + rows * (search / options::ef_search() as f64).min(page_cost);
+        let mut run = rows * (search / options::ef_search() as f64).min(page_cost);
+        if let Some(limit) = limit.filter(|_| fraction < 1.0) {
+            // PostgreSQL will take that fraction of it.
+            run *= (limit / (fraction * expected)).min(1.0);
+        }
+        *total = search + run;
         if wanted.is_too_much() {
             *startup += DISABLE;
             *total += DISABLE;
