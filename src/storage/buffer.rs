@@ -54,19 +54,43 @@ const MOST_HINTS: usize = 4 << 20;
 
 /// For each block of an index the buffer it was last seen in, 4 bytes each. Nothing breaks if a hint is wrong.
 #[derive(Debug, Default)]
-pub struct Hints(Vec<pg_sys::Buffer>);
+pub struct Hints {
+    buffers: Vec<pg_sys::Buffer>,
+    /// Counts pins; see [`COUNTED`].
+    pins: u32,
+}
+
+/// Of so many pins one looks the block up although its buffer is known. A pin by `ReadRecentBuffer` does not count as a use
+/// of the buffer, and when memory is short PostgreSQL drops what is not used. Not a power of two, for all to have their turn.
+const COUNTED: u32 = 29;
 
 impl Hints {
     #[inline]
     fn get(&self, block: Block) -> pg_sys::Buffer {
-        self.0.get(block as usize).copied().unwrap_or(0)
+        self.buffers.get(block as usize).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    fn set(&mut self, block: Block, buffer: pg_sys::Buffer) {
+        if let Some(hint) = self.buffers.get_mut(block as usize)
+            && buffer > 0
+        {
+            *hint = buffer;
+        }
+    }
+
+    /// Whether the next pin is to count as a use.
+    #[inline]
+    fn is_counted(&mut self) -> bool {
+        self.pins = if self.pins == 0 { COUNTED - 1 } else { self.pins - 1 };
+        self.pins == 0
     }
 
     /// Makes room for an index of `blocks` pages; without memory for it there are fewer hints.
     fn fit(&mut self, blocks: Block) {
         let wanted = (blocks as usize).min(MOST_HINTS);
-        if wanted > self.0.len() && self.0.try_reserve(wanted - self.0.len()).is_ok() {
-            self.0.resize(wanted, 0);
+        if wanted > self.buffers.len() && self.buffers.try_reserve(wanted - self.buffers.len()).is_ok() {
+            self.buffers.resize(wanted, 0);
         }
     }
 
@@ -175,15 +199,14 @@ impl Index {
             let file = (*self.relation).rd_node;
             #[cfg(not(any(feature = "pg14", feature = "pg15")))]
             let file = (*self.relation).rd_locator;
-            if recent != 0 && raw::ReadRecentBuffer(file, pg_sys::ForkNumber::MAIN_FORKNUM, block, recent) {
+            if recent != 0
+                && !hints.is_counted()
+                && raw::ReadRecentBuffer(file, pg_sys::ForkNumber::MAIN_FORKNUM, block, recent)
+            {
                 return recent;
             }
             let buffer = raw::ReadBuffer(self.relation, block);
-            if let Some(hint) = hints.0.get_mut(block as usize)
-                && buffer > 0
-            {
-                *hint = buffer;
-            }
+            hints.set(block, buffer);
             buffer
         }
     }
@@ -202,11 +225,7 @@ impl Index {
             if hints.get(block) == 0 {
                 // SAFETY: the relation is open; a block past its end is not read.
                 let found = unsafe { raw::PrefetchBuffer(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM, block) };
-                if let Some(hint) = hints.0.get_mut(block as usize)
-                    && found.recent_buffer > 0
-                {
-                    *hint = found.recent_buffer;
-                }
+                hints.set(block, found.recent_buffer);
             }
         }
     }
@@ -217,7 +236,7 @@ impl Index {
     #[inline]
     pub fn visit(self, hints: &mut Hints, blocks: &[Block], mut look: impl FnMut(usize, Page<'_>)) {
         if let Some(&last) = blocks.last()
-            && last as usize >= hints.0.len()
+            && last as usize >= hints.buffers.len()
         {
             hints.fit(self.blocks());
         }
@@ -244,7 +263,7 @@ impl Index {
 
     /// The page `block` under a shared lock.
     pub fn read(self, hints: &mut Hints, block: Block) -> Shared {
-        if block as usize >= hints.0.len() {
+        if block as usize >= hints.buffers.len() {
             hints.fit(self.blocks());
         }
         let buffer = self.pin_one(hints, block);

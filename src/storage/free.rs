@@ -72,8 +72,9 @@ pub enum Mode {
     Exclusive,
 }
 
-/// A lock of PostgreSQL's lock manager on block 0 of an index: held for a whole operation, it may be waited for, is in
-/// `pg_locks`, and takes part in deadlock detection.
+/// A lock of PostgreSQL's lock manager on block 0 of an index: held for a whole operation, it may be waited for and is in
+/// `pg_locks`. PostgreSQL does not look for deadlocks among locks of pages, and there are none: whoever holds it waits for
+/// nothing but content locks and the extension of the file, whose holders do not wait for it.
 pub struct Barrier {
     index: Index,
     mode: i32,
