@@ -332,4 +332,21 @@ fn an_untyped_column_may_be_emptied() {
         let found = Search::nearest("items", Metric::L2, 1000).by_index(&mut session, "by_likeness", &items[0]);
         assert_eq!(found.len(), 300, "{statement}");
     }
+    // Emptied twice in one transaction, the second time in place; and at every commit.
+    run(&mut session, "BEGIN; TRUNCATE items; TRUNCATE items; COMMIT");
+    vectors::append(&mut session, "items", 0, &items);
+    let found = Search::nearest("items", Metric::L2, 1000).by_index(&mut session, "by_likeness", &items[0]);
+    assert_eq!(found.len(), 300, "after two TRUNCATEs in a transaction");
+    run(
+        &mut session,
+        "BEGIN; CREATE TEMP TABLE passing (id int, embedding image_embedding) ON COMMIT DELETE ROWS; INSERT INTO passing SELECT * FROM items; CREATE INDEX passing_index ON passing USING vs_hnsw (embedding); COMMIT",
+    );
+    run(&mut session, "BEGIN; INSERT INTO passing SELECT * FROM items");
+    let found = Search::nearest("passing", Metric::L2, 1000).by_index(&mut session, "passing_index", &items[0]);
+    assert_eq!(found.len(), 300, "in a table that is emptied at commit");
+    run(&mut session, "COMMIT");
+    // A new index on no rows still has no dimensions to go by.
+    run(&mut session, "CREATE TABLE empty (embedding image_embedding)");
+    let error = pg_test::error_of(&mut session, "CREATE INDEX ON empty USING vs_hnsw (embedding)");
+    assert_eq!(error.code().code(), "22023", "{error}");
 }

@@ -20,11 +20,13 @@ use super::options::Options;
 use super::tid::Tid;
 use crate::embedding::io::dims_out_of_range;
 use crate::embedding::{Embedding, different_dims};
-use crate::error::{OrRaise, SqlError, SqlResult};
+use crate::error::{OrRaise, SqlError, SqlResult, out_of_memory};
 use crate::storage::{Change, Hints, Index, Kind, Logging};
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 use vs_graph::{Arena, BLOCK, BlockBuilder, NONE, Params};
 use vs_quantize::{Metric, Scratch, Space};
@@ -168,7 +170,7 @@ impl Build {
         if let Stage::Memory(memory) = &mut self.stage
             && memory.block.is_full()
         {
-            let fresh = memory.crew.arena().builder();
+            let fresh = memory.crew.arena().builder().map_err(|_| no_memory())?;
             let full = std::mem::replace(&mut memory.block, fresh);
             memory.room = memory.room.saturating_sub(full.len());
             memory.crew.publish(full)?;
@@ -225,7 +227,7 @@ impl Build {
         let (budget, threads) = unsafe {
             (pg_sys::maintenance_work_mem as usize * 1024, pg_sys::max_parallel_maintenance_workers.max(0) as usize)
         };
-        let probe = Arena::new(space.clone(), params, 0);
+        let probe = Arena::new(space.clone(), params, 0).map_err(|_| no_memory())?;
         let block = probe.block_bytes() + NODE_OVERHEAD * BLOCK;
         // The last block is being filled while those before are in the graph.
         let blocks = (budget / block).min(NONE as usize / BLOCK);
@@ -234,8 +236,8 @@ impl Build {
             self.stage = Stage::Pages(Box::new(self.pages()?));
             return Ok(());
         }
-        let arena = Arc::new(Arena::new(space, params, blocks * BLOCK));
-        let block = arena.builder();
+        let arena = Arc::new(Arena::new(space, params, blocks * BLOCK).map_err(|_| no_memory())?);
+        let block = arena.builder().map_err(|_| no_memory())?;
         let crew = Crew::start(arena, threads)?;
         self.stage = Stage::Memory(Box::new(Memory { crew, block, room: blocks * BLOCK, layout }));
         show_phase(PHASE_GRAPH);
@@ -289,6 +291,11 @@ impl Build {
             )
         );
     }
+}
+
+/// What is said when the system has less memory than `maintenance_work_mem` allows.
+fn no_memory() -> SqlError {
+    out_of_memory("building a vs_hnsw index").hint("Set maintenance_work_mem to what the system can spare.")
 }
 
 /// An estimate of the rows of the table that `index` is on.
@@ -396,9 +403,11 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
     };
     match state.stage {
         Stage::Empty => {
-            // TRUNCATE, VACUUM FULL and REINDEX leave an index of nothing; there the next row decides.
+            // TRUNCATE, VACUUM FULL and REINDEX leave an index of nothing; there the next row decides. A table that was
+            // made or emptied in the same transaction, or is to lose its rows at commit, is truncated in place, which is no
+            // reindexing by PostgreSQL's account; but then this session has built the index before.
             // SAFETY: compares OIDs.
-            let again = unsafe { pg_sys::ReindexIsProcessingIndex(index.oid()) };
+            let again = unsafe { pg_sys::ReindexIsProcessingIndex(index.oid()) } || was_built_here(index);
             let dims = state.declared.or(again.then_some(0)).ok_or_else(|| {
                 SqlError::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "column does not have dimensions")
                     .detail("The number of dimensions cannot be taken from the rows, as there are none.")
@@ -411,11 +420,32 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
             super::attach::attach(&pages.graph.nodes.opened, Logging::Building)?;
         }
     }
+    note_built(index);
     if needs_wal(index) {
         // SAFETY: the relation is open, and nobody else sees it yet.
         unsafe { pg_sys::log_newpage_range(relation, pg_sys::ForkNumber::MAIN_FORKNUM, 0, index.blocks(), true) };
     }
     Ok((rows, state.indexed))
+}
+
+thread_local! {
+    /// The indexes that this session has built.
+    static BUILT: RefCell<HashSet<pg_sys::Oid>> = RefCell::default();
+}
+
+/// As many are remembered; more are not to be expected in a session that also truncates them.
+const MOST_BUILT: usize = 10_000;
+
+fn note_built(index: Index) {
+    BUILT.with_borrow_mut(|built| {
+        if built.len() < MOST_BUILT {
+            built.insert(index.oid());
+        }
+    });
+}
+
+fn was_built_here(index: Index) -> bool {
+    BUILT.with_borrow(|built| built.contains(&index.oid()))
 }
 
 /// `ambuild`

@@ -5,7 +5,7 @@
 //! error unwinds), and when the process exits without unwinding (a `before_shmem_exit` callback).
 
 use super::flush::Joined;
-use crate::error::{SqlError, SqlResult};
+use crate::error::{SqlError, SqlResult, out_of_memory};
 use pgrx::PgSqlErrorCode;
 use pgrx::prelude::*;
 use std::cell::{Cell, RefCell};
@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use vs_graph::{Arena, BlockBuilder, Inserted, Inserter, NodeId};
+use vs_graph::{Arena, BlockBuilder, Inserted, Inserter, NodeId, PublishError};
 use vs_onnx::SignalsBlocked;
 
 /// Nodes that are taken at once.
@@ -180,11 +180,10 @@ impl Crew {
     /// # Errors
     /// If the arena has no room, or a thread has failed.
     pub fn publish(&mut self, block: BlockBuilder) -> SqlResult<()> {
-        let ids = self
-            .work
-            .arena
-            .publish(block)
-            .map_err(|full| SqlError::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, full.to_string()))?;
+        let ids = self.work.arena.publish(block).map_err(|error| match error {
+            PublishError::Full => SqlError::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, error.to_string()),
+            PublishError::Memory(_) => out_of_memory("building a vs_hnsw index"),
+        })?;
         {
             let mut queue = self.work.queue();
             queue.waiting += ids.len();

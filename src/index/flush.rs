@@ -12,7 +12,8 @@ use super::tid::Tid;
 use crate::error::{SqlError, SqlResult, out_of_memory};
 use crate::storage::{Block, Change, Hints, Index, Kind, Logging};
 use pgrx::pg_sys;
-use vs_graph::{Arena, Entry, NONE, NodeId, Reach, ReachError, page_order};
+use vs_graph::{Arena, ArenaHandle, Candidate, Entry, NONE, NodeId, Reach, ReachError, Storage, page_order};
+use vs_quantize::Query;
 
 /// A row whose vector had a node already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +50,8 @@ pub fn flush(
     }
     let ids: Vec<NodeId> = arena.ids().filter(|&id| !is_row_of_another[id as usize]).collect();
     connect(arena, &ids, limit)?;
-    let Ok(order) = page_order(&mut arena.handle(), &ids, limit, filled, |id| arena.level(id));
+    let order =
+        page_order(&mut Interruptible::new(arena), &ids, limit, filled, |id| arena.level(id)).map_err(failure)?;
     let numbers = number(layout, filled, &order, limit)?;
     let node_pages = order.len().div_ceil(filled.max(1)) as Block;
     let mut sides = Sides { layout: *layout, first: 1 + node_pages, entries: Vec::new() };
@@ -100,10 +102,7 @@ pub fn flush(
 /// Attaches what no search reaches.
 fn connect(arena: &Arena, ids: &[NodeId], limit: usize) -> SqlResult<()> {
     let mut handle = arena.handle();
-    let mut reach = match Reach::traverse(&mut handle, limit) {
-        Ok(reach) => reach,
-        Err(ReachError::Memory(_)) => return Err(out_of_memory("looking for nodes that no search reaches")),
-    };
+    let mut reach = Reach::traverse(&mut Interruptible::new(arena), limit).map_err(failure)?;
     for &id in ids {
         if !reach.reached(id) {
             pgrx::check_for_interrupts!();
@@ -111,6 +110,48 @@ fn connect(arena: &Arena, ids: &[NodeId], limit: usize) -> SqlResult<()> {
         }
     }
     Ok(())
+}
+
+fn failure(error: ReachError<SqlError>) -> SqlError {
+    match error {
+        ReachError::Memory(_) => out_of_memory("writing a vs_hnsw index"),
+        ReachError::Storage(error) => error,
+    }
+}
+
+/// The graph in memory for walks through all of it, which may take seconds: checks for interrupts now and then.
+struct Interruptible<'a> {
+    handle: ArenaHandle<'a>,
+    asked: u32,
+}
+
+impl<'a> Interruptible<'a> {
+    fn new(arena: &'a Arena) -> Self {
+        Self { handle: arena.handle(), asked: 0 }
+    }
+}
+
+impl Storage for Interruptible<'_> {
+    type Error = SqlError;
+
+    fn entry(&mut self) -> SqlResult<Option<Entry>> {
+        let Ok(entry) = self.handle.entry();
+        Ok(entry)
+    }
+
+    fn score(&mut self, query: &Query, ids: &[NodeId], out: &mut Vec<Candidate>) -> SqlResult<()> {
+        let Ok(()) = self.handle.score(query, ids, out);
+        Ok(())
+    }
+
+    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> SqlResult<()> {
+        self.asked = self.asked.wrapping_add(1);
+        if self.asked.is_multiple_of(4096) {
+            pgrx::check_for_interrupts!();
+        }
+        let Ok(()) = self.handle.neighbours(id, level, out);
+        Ok(())
+    }
 }
 
 fn zeros<T: Clone>(len: usize, value: T) -> SqlResult<Vec<T>> {
@@ -130,7 +171,8 @@ fn number(layout: &Layout, filled: usize, order: &[NodeId], limit: usize) -> Sql
     Ok(numbers)
 }
 
-fn too_large() -> SqlError {
+/// The error for an index whose numbers end: of nodes, or of the side entries of a file as long.
+pub(super) fn too_large() -> SqlError {
     SqlError::new(pgrx::PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "too many rows for a vs_hnsw index")
 }
 
@@ -147,8 +189,10 @@ impl Sides {
         let per_page = self.layout.sides_per_page();
         let position = self.entries.len();
         let place = Place { block: self.first + (position / per_page) as Block, at: position % per_page };
+        let number = self.layout.side_id(place).ok_or_else(too_large)?;
+        self.entries.try_reserve(1).map_err(|_| out_of_memory("writing a vs_hnsw index"))?;
         self.entries.push(entry);
-        self.layout.side_id(place).ok_or_else(too_large)
+        Ok(number)
     }
 
     /// The lists above layer 0 of node `id`, whose number is to be `number`. Returns the first entry.

@@ -14,6 +14,7 @@
 //! Decisions are made on copies, read without holding anything; the pages are then locked, it is checked that what was
 //! read still holds, and either all is changed or nothing.
 
+use super::flush::too_large;
 use super::layout::Place;
 use super::meta::Meta;
 use super::nodes::Nodes;
@@ -292,7 +293,7 @@ impl StorageMut for Graph {
                 let mut entry = layout.side_mut(&mut page, at);
                 entry.init(id, generation, layer, next);
                 entry.set_list(lists.get(usize::from(layer)).map_or(&[][..], |list| list));
-                next = layout.side_id(Place { block: side, at }).unwrap_or(NONE);
+                next = layout.side_id(Place { block: side, at }).ok_or_else(too_large)?;
             }
             let mut page = if new { pages.init(block, Kind::Nodes, 0) } else { pages.page_mut(block) };
             let mut node = layout.node_mut(&mut page, at);
@@ -366,9 +367,12 @@ impl StorageMut for Graph {
         Ok(self.nodes.look(id, |_, node| remembered.space.probe(node.code(), query)).is_some())
     }
 
-    fn raise_entry(&mut self, entry: Entry) -> SqlResult<bool> {
+    fn raise_entry(&mut self, entry: Entry, instead_of: Option<Option<Entry>>) -> SqlResult<bool> {
         for _ in 0..ATTEMPTS {
             let present = self.opened().read_meta()?.entry;
+            if instead_of.is_some_and(|expected| expected != present) {
+                return Ok(false);
+            }
             if let Some(present) = present
                 && present.level >= entry.level
                 && self.nodes.look(present.id, |_, node| node.live()) == Some(true)

@@ -3,6 +3,7 @@
 //! A node keeps two rows in its slot and more in side entries, of which only the first may have room: whatever their
 //! number, adding one changes the node's page and at most one other.
 
+use super::flush::too_large;
 use super::graph::{ATTEMPTS, Graph};
 use super::layout::Place;
 use super::open::damaged;
@@ -70,9 +71,8 @@ impl Graph {
                     layout.side_mut(&mut pages.page_mut(side.block), side.at).set_tids(tids.drain(..));
                 }
                 Some(side) => {
-                    let free = layout.free_sides(pages.page(side.block)).next();
-                    let number = free.and_then(|at| layout.side_id(Place { block: side.block, at }));
-                    let (Some(at), Some(number)) = (free, number) else { continue };
+                    let Some(at) = layout.free_sides(pages.page(side.block)).next() else { continue };
+                    let number = layout.side_id(Place { block: side.block, at }).ok_or_else(too_large)?;
                     let mut page = pages.page_mut(side.block);
                     let mut entry = layout.side_mut(&mut page, at);
                     entry.init(id, generation, TIDS, overflow);

@@ -144,6 +144,7 @@ impl Nodes {
                 (node.generation(), node.removals(), node.overflow())
             });
             let (found, removals, mut side) = found?;
+            let chained = side != NONE;
             if found != generation {
                 return None;
             }
@@ -163,7 +164,10 @@ impl Nodes {
                     }
                 }
             }
-            if whole {
+            // An entry that was unlinked and used again for another row of the same node, before all others, looks like
+            // one of the walk; then rows have been taken out meanwhile.
+            let again = |_: &Layout, node: NodeRef<'_>| (node.generation(), node.removals());
+            if whole && (!chained || self.look(id, again) == Some((generation, removals))) {
                 return Some(removals);
             }
         }

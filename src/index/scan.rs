@@ -16,7 +16,7 @@ use super::open::Opened;
 use super::options::{self, IterativeScan};
 use super::tid::Tid;
 use crate::embedding::Embedding;
-use crate::error::{OrRaise, SqlError, SqlResult};
+use crate::error::{OrRaise, SqlError, SqlResult, out_of_memory};
 use crate::storage::Index;
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, PgSqlErrorCode};
@@ -64,8 +64,6 @@ pub struct Scan {
     next: usize,
     /// Nothing that is still to be found is likely to have a bound below this.
     horizon: f64,
-    /// The largest slack of a candidate so far.
-    slack: f32,
     /// The next of `work.tids`.
     next_tid: usize,
     /// The bound of the rows in `work.tids`.
@@ -99,7 +97,6 @@ impl Scan {
             work: SPARE.with_borrow_mut(Vec::pop).unwrap_or_default(),
             next: 0,
             horizon: f64::NEG_INFINITY,
-            slack: 0.0,
             next_tid: 0,
             bound: None,
             last: f64::NEG_INFINITY,
@@ -113,7 +110,6 @@ impl Scan {
     fn restart(&mut self) {
         self.stage = Stage::Start;
         self.next = 0;
-        self.slack = 0.0;
         self.next_tid = 0;
         self.last = f64::NEG_INFINITY;
         self.returned = 0;
@@ -153,8 +149,7 @@ impl Scan {
             Err(error) => return Err(SqlError::new(PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, error.to_string())),
         }
         beam.search(nodes, prepared, options::ef_search())?;
-        self.rank();
-        Ok(())
+        self.rank()
     }
 
     /// Puts what the beam has found, with what was found before and is not returned yet, into the order of its bounds.
@@ -163,26 +158,36 @@ impl Scan {
     /// follows the horizon. Rows whose bound is beyond it are not returned before the beam has been widened, else they
     /// would keep those found later from being returned in order: of two hundred rows that differ by less than the codes
     /// can tell, all are found before the first is returned.
-    fn rank(&mut self) {
-        let Some(nodes) = &self.nodes else { return };
+    fn rank(&mut self) -> SqlResult<()> {
+        let Some(nodes) = &self.nodes else { return Ok(()) };
         let Workspace { beam, query, found, bounds, .. } = &mut self.work;
         beam.take(found);
         let space = nodes.opened.space();
         bounds.drain(..self.next.min(bounds.len()));
+        if beam.is_starved() || bounds.try_reserve(found.len()).is_err() {
+            return Err(out_of_memory("searching a vs_hnsw index").hint("Lower vs_hnsw.max_scan_tuples."));
+        }
         bounds.extend(found.iter().map(|candidate| (space.lower_bound(query, candidate.score()), *candidate)));
         bounds.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         self.next = 0;
-        self.slack = found.iter().fold(self.slack, |most, candidate| most.max(candidate.slack));
+        let slack = found.iter().fold(0.0f32, |most, candidate| most.max(candidate.slack));
         self.horizon = match found.last() {
-            Some(farthest) => space.lower_bound(query, Score { key: farthest.key, slack: self.slack }),
+            Some(farthest) => space.lower_bound(query, Score { key: farthest.key, slack }),
             None => f64::INFINITY,
         };
+        Ok(())
     }
 
-    /// Whether the beam may be widened.
+    /// Candidates that have been found and not returned.
+    fn held_back(&self) -> usize {
+        self.work.bounds.len() - self.next.min(self.work.bounds.len())
+    }
+
+    /// Whether the beam may be widened. Rows that are held back count as if they had been returned: a scan of rows that
+    /// the codes can hardly tell apart ends there, too.
     fn may_widen(&self) -> bool {
         options::iterative_scan() != IterativeScan::Off
-            && self.returned < options::max_scan_tuples()
+            && self.returned + self.held_back() < options::max_scan_tuples()
             && !self.work.beam.is_exhausted()
     }
 
@@ -217,11 +222,11 @@ impl Scan {
             let candidate = self.work.bounds.get(self.next).copied();
             if candidate.is_none_or(|(bound, _)| strict && bound > self.horizon) && self.may_widen() {
                 // More at a time the more have been found, so that it does not come to this often.
-                let found = self.returned + self.work.bounds.len() - self.next;
+                let found = self.returned + self.held_back();
                 let Some(nodes) = &mut self.nodes else { return Ok(false) };
                 let Workspace { beam, query, .. } = &mut self.work;
                 beam.widen(nodes, query, (options::ef_search().max(found) / 2).max(LEAST))?;
-                self.rank();
+                self.rank()?;
                 continue;
             }
             let Some((bound, candidate)) = candidate else { return Ok(false) };

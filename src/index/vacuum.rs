@@ -301,10 +301,11 @@ impl<'a> Vacuum<'a> {
         // There was no live node. Unless one has come since, forget the model too: the next row may be of any.
         let _barrier = Barrier::acquire(self.opened.index, Mode::Exclusive);
         for block in 1..self.opened.index.blocks() {
-            pause();
+            // No sleep as of `pause`: insertions wait.
+            pgrx::check_for_interrupts!();
             if let Some(&id) = super::attach::live(&self.opened, block).first() {
                 self.graph
-                    .raise_entry(Entry { id, level: self.graph.nodes.look(id, |_, n| n.level()).unwrap_or(0) })?;
+                    .raise_entry(Entry { id, level: self.graph.nodes.look(id, |_, n| n.level()).unwrap_or(0) }, None)?;
                 return Ok(());
             }
         }

@@ -32,7 +32,7 @@ fn now() -> f64 {
 /// The graph, and the processor seconds its threads took together.
 fn build(base: &Table, params: Params, threads: usize) -> (Arena, f64) {
     let space = Space::new(base.dims, Metric::L2).expect("length in range");
-    let arena = Arena::new(space, params, base.len());
+    let arena = Arena::new(space, params, base.len()).expect("memory");
     let next = std::sync::atomic::AtomicUsize::new(0);
     let spent = std::sync::Mutex::new(0.0);
     std::thread::scope(|scope| {
@@ -46,7 +46,7 @@ fn build(base: &Table, params: Params, threads: usize) -> (Arena, f64) {
                     if first >= base.len() {
                         break;
                     }
-                    let mut block = arena.builder();
+                    let mut block = arena.builder().expect("memory");
                     for row in first..base.len().min(first + BLOCK) {
                         let level = params.level(Rng(row as u64).next());
                         let encode = |code: &mut [i8]| arena.space().encode(base.row(row), &mut scratch, code);
@@ -163,9 +163,9 @@ fn main() {
 fn layouts(arena: &Arena, asked: &Table, ef: usize) {
     let ids: Vec<u32> = arena.ids().collect();
     let start = now();
-    let Ok(packed) = page_order(&mut arena.handle(), &ids, ids.len(), 8, |id| arena.level(id));
+    let packed = page_order(&mut arena.handle(), &ids, ids.len(), 8, |id| arena.level(id)).expect("memory");
     let seconds = now() - start;
-    let Ok(regions) = page_order(&mut arena.handle(), &ids, ids.len(), 1, |id| arena.level(id));
+    let regions = page_order(&mut arena.handle(), &ids, ids.len(), 1, |id| arena.level(id)).expect("memory");
     let mut random = ids.clone();
     let mut rng = Rng(3);
     for i in (1..random.len()).rev() {

@@ -19,7 +19,7 @@ use crate::storage::{Candidate, Entry, MAX_LEVEL, NodeId, StorageMut};
 use vs_quantize::Query;
 
 /// How often a node that found no neighbours looks again before it is left for [`Reach`](crate::Reach) to attach.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 16;
 
 /// What became of an insertion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,9 +64,11 @@ impl Inserter {
             if linked && entry.is_some_and(|entry| entry.level >= level) {
                 break;
             }
-            // The first node, one above all others, or one that found nothing alive. Should another become the entry
-            // point meanwhile, a node that is linked can be found from there as well; one that is not tries again.
-            if storage.raise_entry(Entry { id, level })? || linked {
+            // The first node, one above all others, or one that found nothing alive. A node that is linked can be found
+            // from wherever searches start. One that is not may only take the place of the entry point that led it nowhere:
+            // if another has become that meanwhile, taking its place would cut off all that is linked to it.
+            let instead_of = (!linked).then_some(entry);
+            if storage.raise_entry(Entry { id, level }, instead_of)? || linked {
                 break;
             }
             entry = storage.entry()?;

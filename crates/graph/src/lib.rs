@@ -27,8 +27,8 @@
 //! use vs_quantize::{Metric, Query, Scratch, Space};
 //!
 //! let params = Params { m: 16, ef_construction: 64 };
-//! let arena = Arena::new(Space::new(2, Metric::L2)?, params, 1000);
-//! let (mut scratch, mut block) = (Scratch::default(), arena.builder());
+//! let arena = Arena::new(Space::new(2, Metric::L2)?, params, 1000)?;
+//! let (mut scratch, mut block) = (Scratch::default(), arena.builder()?);
 //! for row in 0..100u64 {
 //!     let vector = [row as f32, 1.0].map(f16::from_f32);
 //!     block.push(params.level(row.wrapping_mul(0x9e37_79b9_7f4a_7c15)), row, |code| arena.space().encode(&vector, &mut scratch, code))?;
@@ -59,7 +59,7 @@ mod select;
 mod storage;
 mod visited;
 
-pub use arena::{Arena, ArenaHandle, BLOCK, BlockBuilder, Full};
+pub use arena::{Arena, ArenaHandle, BLOCK, BlockBuilder, PublishError};
 pub use insert::{Inserted, Inserter};
 pub use order::page_order;
 pub use reach::{Reach, ReachError};

@@ -12,21 +12,27 @@
 //! goes through them: scattered among all others, each would take a page visit of its own on the way down, a quarter of
 //! all visits of a search.
 
+use crate::reach::ReachError;
 use crate::storage::{NONE, NodeId, Storage};
 use crate::visited::Visited;
 
 /// Orders `ids` so that every run of `per_page` of them is best stored on one page. `level` tells the highest layer of a
-/// node; every neighbour's number is below `limit`, for which there is memory, 8 bytes each.
+/// node; every neighbour's number is below `limit`. Takes about 20 bytes for each.
+///
+/// # Errors
+/// The storage's, or that there is no memory.
 pub fn page_order<S: Storage>(
     storage: &mut S,
     ids: &[NodeId],
     limit: usize,
     per_page: usize,
     level: impl Fn(NodeId) -> u8,
-) -> Result<Vec<NodeId>, S::Error> {
+) -> Result<Vec<NodeId>, ReachError<S::Error>> {
     let order = regions(storage, ids, limit, &level)?;
-    let (upper, ground): (Vec<NodeId>, Vec<NodeId>) = order.into_iter().partition(|&id| level(id) > 0);
-    let mut placed = Vec::with_capacity(ids.len());
+    let (mut upper, mut ground) = (order, room(ids.len())?);
+    ground.extend(upper.iter().copied().filter(|&id| level(id) == 0));
+    upper.retain(|&id| level(id) > 0);
+    let mut placed = room(ids.len())?;
     pages(storage, &upper, 1, limit, per_page, &mut placed)?;
     pages(storage, &ground, 0, limit, per_page, &mut placed)?;
     Ok(placed)
@@ -38,18 +44,19 @@ fn regions<S: Storage>(
     ids: &[NodeId],
     limit: usize,
     level: &impl Fn(NodeId) -> u8,
-) -> Result<Vec<NodeId>, S::Error> {
+) -> Result<Vec<NodeId>, ReachError<S::Error>> {
     let top = ids.iter().map(|&id| level(id)).max().unwrap_or(0);
-    let mut order: Vec<NodeId> = Vec::with_capacity(ids.len());
-    let mut region = vec![NONE; limit];
+    let mut order: Vec<NodeId> = Vec::new();
+    let mut region = room(limit)?;
+    region.resize(limit, NONE);
     let mut list = Vec::new();
     for layer in (0..=top).rev() {
         // Regions are numbered by the position of their centre; a node in none yet becomes a centre of its own.
         region.fill(NONE);
-        let mut reached: Vec<NodeId> = Vec::with_capacity(ids.len());
+        let mut reached: Vec<NodeId> = room(ids.len())?;
         let mut centres = 0;
         let mut next = 0;
-        let rest: Vec<NodeId> = ids.iter().copied().filter(|&id| level(id) >= layer).collect();
+        let rest = ids.iter().copied().filter(|&id| level(id) >= layer);
         let above = order.len();
         for (at, id) in std::mem::take(&mut order).into_iter().chain(rest).enumerate() {
             match region.get_mut(id as usize) {
@@ -64,7 +71,7 @@ fn regions<S: Storage>(
             while let Some(&from) = reached.get(next) {
                 next += 1;
                 list.clear();
-                storage.neighbours(from, layer, &mut list)?;
+                storage.neighbours(from, layer, &mut list).map_err(ReachError::Storage)?;
                 for &to in &list {
                     if let Some(&own) = region.get(from as usize)
                         && let Some(slot) = region.get_mut(to as usize)
@@ -76,11 +83,38 @@ fn regions<S: Storage>(
                 }
             }
         }
-        // A stable sort: within a region in order of reaching.
-        reached.sort_by_key(|&id| region.get(id as usize).copied());
-        order = reached;
+        order = by_region(&reached, &region, centres as usize)?;
     }
     Ok(order)
+}
+
+/// `reached` in the order of the regions, of which there are `count`; within a region as it was.
+fn by_region<E>(reached: &[NodeId], region: &[NodeId], count: usize) -> Result<Vec<NodeId>, ReachError<E>> {
+    let own = |id: NodeId| region.get(id as usize).map_or(0, |&region| region as usize);
+    // Where each region starts: a counting sort, which needs no more memory than it says.
+    let mut next: Vec<usize> = room(count + 1)?;
+    next.resize(count + 1, 0);
+    for &id in reached {
+        next[own(id) + 1] += 1;
+    }
+    for at in 1..next.len() {
+        next[at] += next[at - 1];
+    }
+    let mut order = room(reached.len())?;
+    order.resize(reached.len(), NONE);
+    for &id in reached {
+        let place = &mut next[own(id)];
+        order[*place] = id;
+        *place += 1;
+    }
+    Ok(order)
+}
+
+/// An empty vector with room for `len`.
+fn room<T, E>(len: usize) -> Result<Vec<T>, ReachError<E>> {
+    let mut all = Vec::new();
+    all.try_reserve_exact(len).map_err(|_| ReachError::Memory(len))?;
+    Ok(all)
 }
 
 /// Step 2, by the edges of layer `layer`: appends `order` to `placed`.
@@ -91,9 +125,10 @@ fn pages<S: Storage>(
     limit: usize,
     per_page: usize,
     placed: &mut Vec<NodeId>,
-) -> Result<(), S::Error> {
+) -> Result<(), ReachError<S::Error>> {
     let per_page = per_page.max(1);
-    let mut unplaced = vec![false; limit];
+    let mut unplaced = room(limit)?;
+    unplaced.resize(limit, false);
     for &id in order {
         if let Some(slot) = unplaced.get_mut(id as usize) {
             *slot = true;
@@ -118,7 +153,7 @@ fn pages<S: Storage>(
                 bid.edges += u32::from(bid.list.contains(&last));
             }
             list.clear();
-            storage.neighbours(last, layer, &mut list)?;
+            storage.neighbours(last, layer, &mut list).map_err(ReachError::Storage)?;
             for &id in &list {
                 if !unplaced.get(id as usize).copied().unwrap_or(false) {
                     continue;
@@ -130,7 +165,7 @@ fn pages<S: Storage>(
                     continue;
                 }
                 let mut own = Vec::new();
-                storage.neighbours(id, layer, &mut own)?;
+                storage.neighbours(id, layer, &mut own).map_err(ReachError::Storage)?;
                 let edges = 1 + placed[start..].iter().filter(|member| own.contains(member)).count() as u32;
                 bids.push(Bid { id, edges, list: own });
             }

@@ -7,7 +7,7 @@
 
 use crate::Params;
 use crate::search::Beam;
-use crate::storage::{Candidate, Entry, NONE, NodeId, StorageMut};
+use crate::storage::{Candidate, Entry, NONE, NodeId, Storage, StorageMut};
 use vs_quantize::Query;
 
 /// A spanning tree of what can be reached on layer 0: 4 bytes for each possible node number.
@@ -28,7 +28,7 @@ impl Reach {
     ///
     /// # Errors
     /// The storage's, or that there is no memory for `ids` numbers.
-    pub fn traverse<S: StorageMut>(storage: &mut S, ids: usize) -> Result<Self, ReachError<S::Error>> {
+    pub fn traverse<S: Storage>(storage: &mut S, ids: usize) -> Result<Self, ReachError<S::Error>> {
         let mut parents = Vec::new();
         parents.try_reserve_exact(ids).map_err(|_| ReachError::Memory(ids))?;
         parents.resize(ids, NONE);
@@ -124,7 +124,7 @@ impl Reach {
     }
 
     /// Marks all that can be reached from `id`, which was reached from `parent`.
-    fn visit<S: StorageMut>(&mut self, storage: &mut S, parent: NodeId, id: NodeId) -> Result<(), S::Error> {
+    fn visit<S: Storage>(&mut self, storage: &mut S, parent: NodeId, id: NodeId) -> Result<(), S::Error> {
         self.mark(parent, id);
         while let Some(next) = self.queue.pop() {
             self.list.clear();
@@ -146,7 +146,7 @@ impl Reach {
     }
 }
 
-/// Why a traversal failed.
+/// Why looking at the whole graph failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReachError<E> {
     /// There is no memory for this many node numbers.

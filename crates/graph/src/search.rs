@@ -8,6 +8,9 @@
 //! [`Beam::take`] hands the nearest out and [`Beam::widen`] goes on for the next ones, from the nodes put aside and the
 //! frontier as it stands: the same walk as a search with the larger `ef` from the start, with no distance computed
 //! twice. When nothing is left every node reachable has been handed out once.
+//!
+//! **Memory.** What a search remembers grows with the nodes that it sees, so room is made before each step, and a search
+//! for which there is no memory ends where it is and [says so](Beam::is_starved).
 
 use crate::storage::{Candidate, Entry, NodeId, Storage};
 use crate::visited::Visited;
@@ -34,7 +37,11 @@ pub struct Beam {
     starts: Vec<Candidate>,
     hops: usize,
     distances: usize,
+    starved: bool,
 }
+
+/// How often a search begins again because its entry point is gone before it has been looked at.
+const ATTEMPTS: usize = 8;
 
 /// A candidate that was too far for the `ef` nearest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,11 +54,26 @@ struct Aside {
 impl Beam {
     /// Finds the `ef` nodes nearest to `query` on layer 0: descends from the storage's entry point, then searches.
     pub fn search<S: Storage>(&mut self, storage: &mut S, query: &Query, ef: usize) -> Result<(), S::Error> {
-        self.reset();
-        let Some(entry) = storage.entry()? else { return Ok(()) };
+        self.starved = false;
         let mut starts = std::mem::take(&mut self.starts);
-        let descended = self.descend(storage, query, entry, 0, &mut starts);
-        let searched = descended.and_then(|()| self.search_layer(storage, query, 0, &starts, ef));
+        let mut searched = Ok(());
+        for _ in 0..ATTEMPTS {
+            self.reset();
+            let entry = match storage.entry() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break,
+                Err(error) => {
+                    searched = Err(error);
+                    break;
+                }
+            };
+            let descended = self.descend(storage, query, entry, 0, &mut starts);
+            searched = descended.and_then(|()| self.search_layer(storage, query, 0, &starts, ef));
+            // Between reading where to start and looking there the node may have been freed.
+            if searched.is_err() || !starts.is_empty() {
+                break;
+            }
+        }
         self.starts = starts;
         searched
     }
@@ -104,8 +126,12 @@ impl Beam {
     /// After [`search`](Self::search) and [`take`](Self::take): finds the next `more` nearest on layer 0.
     pub fn widen<S: Storage>(&mut self, storage: &mut S, query: &Query, more: usize) -> Result<(), S::Error> {
         self.ef = more.max(1);
+        if self.aside.try_reserve(self.rejected.len()).is_err() {
+            self.starved = true;
+            return Ok(());
+        }
         self.aside.extend(self.rejected.drain(..).map(Reverse));
-        while self.nearest.len() < self.ef {
+        while self.nearest.len() < self.ef && self.make_room(1) {
             let Some(Reverse(next)) = self.aside.pop() else { break };
             if !next.queued {
                 self.frontier.push(Reverse(next.candidate));
@@ -120,6 +146,10 @@ impl Beam {
     /// Moves the nodes found and not yet handed out to `out`, nearest first.
     pub fn take(&mut self, out: &mut Vec<Candidate>) {
         out.clear();
+        if out.try_reserve(self.nearest.len()).is_err() {
+            self.starved = true;
+            return;
+        }
         out.extend(self.nearest.drain());
         out.sort_unstable();
     }
@@ -129,6 +159,13 @@ impl Beam {
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
         self.frontier.is_empty() && self.rejected.is_empty() && self.aside.is_empty()
+    }
+
+    /// Whether there was no memory to go on since the last [`search`](Self::search): nodes that should have been found may
+    /// be missing.
+    #[must_use]
+    pub fn is_starved(&self) -> bool {
+        self.starved
     }
 
     /// Nodes expanded since the layer was entered.
@@ -165,6 +202,9 @@ impl Beam {
             }
             self.neighbours.clear();
             storage.neighbours(next.id, level, &mut self.neighbours)?;
+            if !self.make_room(self.neighbours.len()) {
+                break;
+            }
             self.ids.clear();
             for &id in &self.neighbours {
                 if self.visited.insert(id) {
@@ -179,6 +219,17 @@ impl Beam {
             }
         }
         Ok(())
+    }
+
+    /// Makes room for `more` nodes that are seen now, and says whether there is memory for them.
+    #[inline]
+    fn make_room(&mut self, more: usize) -> bool {
+        let room = self.visited.reserve(more).is_ok()
+            && self.frontier.try_reserve(more).is_ok()
+            && self.nearest.try_reserve(more).is_ok()
+            && self.rejected.try_reserve(more).is_ok();
+        self.starved |= !room;
+        room
     }
 
     /// Takes in a node just scored.

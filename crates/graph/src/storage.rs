@@ -143,7 +143,9 @@ pub trait StorageMut: Storage {
     /// Makes `entry` the place where searches start if there is none, or if the present one is on a lower layer or not
     /// live, and says whether it did. A storage never frees the entry point's node without having put another in its
     /// place: a node that finds nothing alive from there takes over.
-    fn raise_entry(&mut self, entry: Entry) -> Result<bool, Self::Error>;
+    ///
+    /// With `instead_of` it does so only if that still is the entry point (`None`: if there still is none).
+    fn raise_entry(&mut self, entry: Entry, instead_of: Option<Option<Entry>>) -> Result<bool, Self::Error>;
 }
 
 /// One list to replace.

@@ -5,6 +5,7 @@
 //! the slots they use.
 
 use crate::NodeId;
+use std::collections::TryReserveError;
 
 /// The nodes a search has already seen.
 #[derive(Debug, Clone)]
@@ -37,6 +38,17 @@ impl Visited {
     /// The number of members.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Makes room for `more` members beyond those there are, so that adding them allocates nothing.
+    ///
+    /// # Errors
+    /// If there is no memory for them; the set stays as it was.
+    pub(crate) fn reserve(&mut self, more: usize) -> Result<(), TryReserveError> {
+        while 2 * (self.len + more) > self.slots.len() {
+            self.try_grow()?;
+        }
+        Ok(())
     }
 
     /// Adds `id` and says whether it was new.
@@ -72,6 +84,19 @@ impl Visited {
     #[cold]
     fn grow(&mut self) {
         let doubled = vec![0; 2 * self.slots.len()];
+        self.rehash(doubled);
+    }
+
+    #[cold]
+    fn try_grow(&mut self) -> Result<(), TryReserveError> {
+        let mut doubled = Vec::new();
+        doubled.try_reserve_exact(2 * self.slots.len())?;
+        doubled.resize(2 * self.slots.len(), 0);
+        self.rehash(doubled);
+        Ok(())
+    }
+
+    fn rehash(&mut self, doubled: Vec<u64>) {
         let old = std::mem::replace(&mut self.slots, doubled);
         for slot in old {
             if (slot >> 32) as u32 == self.generation {

@@ -244,21 +244,21 @@ fn a_page_order_is_a_permutation_and_keeps_neighbours_together() {
         // In random order (per_page − 1) / 2999 of them would be.
         assert!(per_page == 1 || inside > 20.0 * (per_page as f64 - 1.0) / 2999.0 || inside > 0.3, "{inside}");
     }
-    let Ok(order) = page_order(&mut arena.handle(), &[], 0, 0, |_| 0);
+    let order = page_order(&mut arena.handle(), &[], 0, 0, |_| 0).unwrap();
     assert!(order.is_empty());
 }
 
 #[test]
 fn the_arena_refuses_what_does_not_fit() {
-    let arena = Arena::new(vs_quantize::Space::new(4, Metric::L2).unwrap(), PARAMS, BLOCK);
+    let arena = Arena::new(vs_quantize::Space::new(4, Metric::L2).unwrap(), PARAMS, BLOCK).unwrap();
     let mut scratch = Scratch::default();
     let row = clustered(1, 4, 1).remove(0);
-    let mut block = arena.builder();
+    let mut block = arena.builder().unwrap();
     for _ in 0..BLOCK {
         assert_eq!(block.push(0, 0, |code| arena.space().encode(&row, &mut scratch, code)), Ok(true));
     }
     assert_eq!(block.push(0, 0, |code| arena.space().encode(&row, &mut scratch, code)), Ok(false));
-    let mut failing = arena.builder();
+    let mut failing = arena.builder().unwrap();
     assert_eq!(failing.push(0, 0, |_| Err(Failed)), Err(Failed));
     assert!(failing.is_empty());
     let ids = arena.publish(block).unwrap();
@@ -275,4 +275,21 @@ fn the_arena_refuses_what_does_not_fit() {
     let mut out = Vec::new();
     let Ok(()) = handle.score(&Query::default(), &[u32::MAX, u32::MAX - 1], &mut out);
     assert!(out.is_empty());
+}
+
+#[test]
+fn whoever_comes_second_to_an_empty_graph_does_not_cut_off_the_first() {
+    // Both found the graph empty. The second is on a higher layer, and yet not to become the entry point unlinked.
+    let rows = clustered(500, 8, 13);
+    let arena = empty(8, Metric::L2, PARAMS, rows.len());
+    let ids = publish(&arena, &rows, 0);
+    let low = ids.iter().copied().find(|&id| arena.level(id) == 0).unwrap();
+    let high = ids.iter().copied().find(|&id| arena.level(id) > 0).unwrap();
+    let (mut rough, mut inserter) = (Rough::new(&arena), Inserter::default());
+    insert_all(&arena, &mut rough, &mut inserter, &[low]);
+    rough.blank_entries = 1;
+    insert_all(&arena, &mut rough, &mut inserter, &[high]);
+    let reach = Reach::traverse(&mut rough, ids.len()).unwrap();
+    assert!(reach.reached(low) && reach.reached(high));
+    assert_eq!(rough.entry().unwrap().map(|entry| entry.id), Some(high));
 }

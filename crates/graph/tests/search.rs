@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::HashSet;
 use support::{Rough, built, clustered};
-use vs_graph::{Beam, NodeId, Params, Reach};
+use vs_graph::{Beam, Entry, NodeId, Params, Reach};
 use vs_quantize::{Metric, Query, Scratch};
 
 const PARAMS: Params = Params { m: 12, ef_construction: 48 };
@@ -132,4 +132,22 @@ fn a_query_that_fits_nothing_neither_loops_nor_panics() {
     let Ok(()) = beam.search(&mut arena.handle(), &query, 5);
     beam.take(&mut batch);
     assert_eq!(batch.len(), 5);
+}
+
+#[test]
+fn a_search_whose_entry_point_is_freed_begins_again() {
+    let rows = clustered(800, 12, 26);
+    let arena = built(&rows, Metric::L2, PARAMS);
+    let (mut scratch, mut query, mut beam) = (Scratch::default(), Query::default(), Beam::default());
+    arena.space().prepare(&rows[3], &mut scratch, &mut query).unwrap();
+    let mut rough = Rough::new(&arena);
+    // It was the entry point when it was read, and is gone when it is looked at.
+    rough.stale_entry = Some(Entry { id: 7, level: arena.level(7) });
+    rough.gone.insert(7);
+    beam.search(&mut rough, &query, 20).unwrap();
+    let mut found = Vec::new();
+    beam.take(&mut found);
+    assert_eq!(found.len(), 20);
+    assert_eq!(found[0].id, 3);
+    assert!(!beam.is_starved());
 }

@@ -2,6 +2,7 @@
 
 use crate::Params;
 use crate::storage::{NONE, NodeId};
+use std::collections::TryReserveError;
 use std::sync::atomic::{AtomicU32, Ordering};
 use vs_quantize::{CodeRef, Header};
 
@@ -36,10 +37,13 @@ pub struct BlockBuilder {
 }
 
 impl BlockBuilder {
-    pub(super) fn new(dims: usize, params: Params) -> Self {
-        let bytes = vec![0i8; BLOCK * stride(dims) + LINE];
+    pub(super) fn new(dims: usize, params: Params) -> Result<Self, TryReserveError> {
+        let bytes: Vec<i8> = filled(BLOCK * stride(dims) + LINE, || 0)?;
         let start = bytes.as_ptr().align_offset(LINE).min(LINE);
-        Self { dims, params, bytes, start, levels: Vec::with_capacity(BLOCK), payloads: Vec::with_capacity(BLOCK) }
+        let (mut levels, mut payloads) = (Vec::new(), Vec::new());
+        levels.try_reserve_exact(BLOCK)?;
+        payloads.try_reserve_exact(BLOCK)?;
+        Ok(Self { dims, params, bytes, start, levels, payloads })
     }
 
     /// The number of codes in it.
@@ -85,27 +89,36 @@ impl BlockBuilder {
         Ok(true)
     }
 
-    pub(super) fn finish(self) -> Block {
-        let mut above = Vec::with_capacity(self.levels.len());
+    pub(super) fn finish(self) -> Result<Block, TryReserveError> {
+        let mut above = Vec::new();
+        above.try_reserve_exact(self.levels.len())?;
         let mut words = 0u32;
         for &level in &self.levels {
             above.push(words);
             words += u32::from(level) * self.params.m as u32;
         }
-        let empty = |len: usize| (0..len).map(|_| AtomicU32::new(NONE)).collect();
-        Block {
+        let empty = |len: usize| filled(len, || AtomicU32::new(NONE)).map(Vec::into_boxed_slice);
+        Ok(Block {
             dims: self.dims,
             stride: stride(self.dims),
             start: self.start,
             limit: [self.params.limit(0), self.params.limit(1)],
-            ground: empty(self.levels.len() * self.params.limit(0)),
-            upper: empty(words as usize),
+            ground: empty(self.levels.len() * self.params.limit(0))?,
+            upper: empty(words as usize)?,
             above,
             bytes: self.bytes,
             levels: self.levels,
             payloads: self.payloads,
-        }
+        })
     }
+}
+
+/// `len` values made by `value`, or an error if there is no memory for them.
+fn filled<T>(len: usize, value: impl FnMut() -> T) -> Result<Vec<T>, TryReserveError> {
+    let mut all = Vec::new();
+    all.try_reserve_exact(len)?;
+    all.resize_with(len, value);
+    Ok(all)
 }
 
 /// A published block.

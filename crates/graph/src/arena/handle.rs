@@ -130,7 +130,7 @@ impl StorageMut for ArenaHandle<'_> {
         Ok(code.is_some())
     }
 
-    fn raise_entry(&mut self, entry: Entry) -> Result<bool, Infallible> {
-        Ok(self.arena.raise_entry(entry))
+    fn raise_entry(&mut self, entry: Entry, instead_of: Option<Option<Entry>>) -> Result<bool, Infallible> {
+        Ok(self.arena.raise_entry(entry, instead_of))
     }
 }

@@ -17,6 +17,7 @@ pub use handle::ArenaHandle;
 use crate::Params;
 use crate::storage::{Entry, NodeId};
 use block::Block;
+use std::collections::TryReserveError;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use vs_quantize::{CodeRef, Space};
@@ -37,31 +38,44 @@ pub struct Arena {
     stripes: Box<[Mutex<()>]>,
 }
 
-/// The arena has no room for another block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
+/// Why a block is not taken in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PublishError {
+    /// The arena has no room for another block.
+    Full,
+    /// There is no memory for its lists.
+    Memory(TryReserveError),
+}
 
-impl std::fmt::Display for Full {
+impl std::fmt::Display for PublishError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the graph in memory has reached its size limit")
+        match self {
+            Self::Full => f.write_str("the graph in memory has reached its size limit"),
+            Self::Memory(error) => error.fmt(f),
+        }
     }
 }
 
-impl std::error::Error for Full {}
+impl std::error::Error for PublishError {}
 
 impl Arena {
     /// An empty graph of at most `nodes` nodes, rounded up to whole blocks. Memory is taken block by block.
-    #[must_use]
-    pub fn new(space: Space, params: Params, nodes: usize) -> Self {
-        let blocks = nodes.min(crate::NONE as usize).div_ceil(BLOCK);
-        Self {
+    ///
+    /// # Errors
+    /// If there is no memory for the table of blocks.
+    pub fn new(space: Space, params: Params, nodes: usize) -> Result<Self, TryReserveError> {
+        let count = nodes.min(crate::NONE as usize).div_ceil(BLOCK);
+        let mut blocks = Vec::new();
+        blocks.try_reserve_exact(count)?;
+        blocks.resize_with(count, OnceLock::new);
+        Ok(Self {
             space,
             params,
-            blocks: (0..blocks).map(|_| OnceLock::new()).collect(),
+            blocks: blocks.into_boxed_slice(),
             taken: AtomicUsize::new(0),
             entry: AtomicU64::new(0),
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
-        }
+        })
     }
 
     /// The space of the vectors.
@@ -83,8 +97,10 @@ impl Arena {
     }
 
     /// An empty block to fill with codes.
-    #[must_use]
-    pub fn builder(&self) -> BlockBuilder {
+    ///
+    /// # Errors
+    /// If there is no memory for them.
+    pub fn builder(&self) -> Result<BlockBuilder, TryReserveError> {
         BlockBuilder::new(self.space.dims(), self.params)
     }
 
@@ -92,12 +108,13 @@ impl Arena {
     /// before they are [inserted](ArenaHandle::insert).
     ///
     /// # Errors
-    /// [`Full`].
-    pub fn publish(&self, builder: BlockBuilder) -> Result<std::ops::Range<NodeId>, Full> {
-        let at = self.taken.fetch_add(1, Ordering::Relaxed);
-        let slot = self.blocks.get(at).ok_or(Full)?;
+    /// If there is no room, or no memory, for it.
+    pub fn publish(&self, builder: BlockBuilder) -> Result<std::ops::Range<NodeId>, PublishError> {
         let nodes = builder.len();
-        slot.set(builder.finish()).map_err(|_| Full)?;
+        let block = builder.finish().map_err(PublishError::Memory)?;
+        let at = self.taken.fetch_add(1, Ordering::Relaxed);
+        let slot = self.blocks.get(at).ok_or(PublishError::Full)?;
+        slot.set(block).map_err(|_| PublishError::Full)?;
         let first = (at * BLOCK) as NodeId;
         Ok(first..first + nodes as NodeId)
     }
@@ -150,9 +167,13 @@ impl Arena {
         ArenaHandle::new(self)
     }
 
-    fn raise_entry(&self, entry: Entry) -> bool {
-        let packed = (u64::from(entry.level) + 1) << 32 | u64::from(entry.id);
-        let raise = |present: u64| (present >> 32 < packed >> 32).then_some(packed);
+    fn raise_entry(&self, entry: Entry, instead_of: Option<Option<Entry>>) -> bool {
+        let pack = |entry: Entry| (u64::from(entry.level) + 1) << 32 | u64::from(entry.id);
+        let (packed, expected) = (pack(entry), instead_of.map(|expected| expected.map_or(0, pack)));
+        let raise = |present: u64| {
+            let raises = present >> 32 < packed >> 32 && expected.is_none_or(|expected| expected == present);
+            raises.then_some(packed)
+        };
         self.entry.fetch_update(Ordering::AcqRel, Ordering::Acquire, raise).is_ok()
     }
 

@@ -62,7 +62,7 @@ pub fn exact(metric: Metric, a: &[f16], b: &[f16]) -> f64 {
 }
 
 pub fn empty(dims: usize, metric: Metric, params: Params, rows: usize) -> Arena {
-    Arena::new(Space::new(dims, metric).unwrap(), params, rows + 64 * BLOCK)
+    Arena::new(Space::new(dims, metric).unwrap(), params, rows + 64 * BLOCK).unwrap()
 }
 
 /// Publishes `rows`; the payload of each is its position plus `first`.
@@ -70,7 +70,7 @@ pub fn publish(arena: &Arena, rows: &[Vec<f16>], first: usize) -> Vec<NodeId> {
     let mut scratch = Scratch::default();
     let mut ids = Vec::new();
     for (part, rows) in rows.chunks(BLOCK).enumerate() {
-        let mut block = arena.builder();
+        let mut block = arena.builder().unwrap();
         for (at, row) in rows.iter().enumerate() {
             let payload = (first + part * BLOCK + at) as u64;
             let level = arena.params().level(Rng(payload).next());
@@ -167,6 +167,10 @@ pub struct Rough<'a> {
     /// The layer that nodes were gathered for last.
     gathered: u8,
     pub entry: Option<Entry>,
+    /// What the entry point seems to be when it is asked for next.
+    pub stale_entry: Option<Entry>,
+    /// This many times nobody seems to have put an entry point there yet.
+    pub blank_entries: usize,
     /// One of this many replacements finds the list changed by somebody else; 0 for none.
     pub contention: usize,
     /// One of this many calls fails; 0 for none.
@@ -187,6 +191,8 @@ impl<'a> Rough<'a> {
             lowered: HashSet::new(),
             gathered: 0,
             entry: None,
+            stale_entry: None,
+            blank_entries: 0,
             contention: 0,
             failure: 0,
             rng: Rng(99),
@@ -205,6 +211,13 @@ impl Storage for Rough<'_> {
 
     fn entry(&mut self) -> Result<Option<Entry>, Failed> {
         self.call()?;
+        if self.blank_entries > 0 {
+            self.blank_entries -= 1;
+            return Ok(None);
+        }
+        if let Some(stale) = self.stale_entry.take() {
+            return Ok(Some(stale));
+        }
         let Ok(entry) = self.handle.entry();
         Ok(self.entry.or(entry))
     }
@@ -278,9 +291,9 @@ impl StorageMut for Rough<'_> {
         Ok(there)
     }
 
-    fn raise_entry(&mut self, entry: Entry) -> Result<bool, Failed> {
+    fn raise_entry(&mut self, entry: Entry, instead_of: Option<Option<Entry>>) -> Result<bool, Failed> {
         self.call()?;
-        let Ok(raised) = self.handle.raise_entry(entry);
+        let Ok(raised) = self.handle.raise_entry(entry, instead_of.filter(|_| self.entry.is_none()));
         let Ok(present) = self.handle.entry();
         let dead = present.is_some_and(|present| self.dead.contains(&present.id));
         if dead && self.entry.is_none() {
