@@ -27,7 +27,8 @@ HERE = Path(__file__).resolve().parent.parent
 PROJECT = HERE.parent.parent
 DATA = Path(os.environ.get("VS_MINI_DATA", PROJECT.parent / "shared" / "data"))
 CACHE = Path(os.environ.get("VS_MINI_CACHE", HERE / "cache"))
-# Debian packages unpacked by train.sh: fonts-noto-color-emoji, openclipart-png, unicode-cldr-core.
+# Debian packages unpacked by train.sh: fonts-noto-color-emoji, openclipart-png, unicode-cldr-core,
+# unicode-data, wordnet-base.
 DEBIAN = Path(os.environ.get("VS_MINI_DEBIAN", CACHE / "debian"))
 BUNDLE = HERE.parent / NAME
 

@@ -17,19 +17,25 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from . import config
+from . import config, taxonomy
 
 Image.MAX_IMAGE_PIXELS = None  # the sources are known, and large ones are skipped by their header
 
 
 @dataclass
 class Item:
-    """One picture: `key` names it, `label` groups like with like, `phrases` describe it."""
+    """One picture: `key` names it, `label` groups like with like, `phrases` describe it.
+
+    `family` is the kind of thing it shows, where that is known; pictures with the same `twin` fall on the
+    same side of the internal split.
+    """
 
     key: str
     label: str
     phrases: list[str]
     open: Callable[[], Image.Image] = field(repr=False)
+    family: str = ""
+    twin: str = ""
 
 
 def on_white(image: Image.Image) -> Image.Image:
@@ -113,6 +119,8 @@ def fashion(split: str) -> tuple[np.ndarray, np.ndarray]:
 # ---- emoji ------------------------------------------------------------------------------------------
 
 SKIN_TONES = {chr(code) for code in range(0x1F3FB, 0x1F400)}
+# A woman with a hat and a man with a hat are twins.
+GENDERS = {"man", "woman", "person", "men", "women", "people"}
 EMOJI_SIZE = 109  # the one strike of the font's bitmaps
 
 
@@ -176,11 +184,15 @@ def emoji() -> Iterator[Item]:
         flag = name.removeprefix("flag: ")
         if flag != name:
             names += [f"flag of {flag}", f"{flag} flag"]
+        subgroup = taxonomy.subgroups().get(text.replace("\ufe0f", ""), "")
+        others = [word for word in dict.fromkeys(keywords + taxonomy.of_emoji(name, subgroup)) if word.lower() != name.lower()]
         yield Item(
             f"emoji/{'-'.join(f'{ord(c):x}' for c in text)}",
             f"emoji/{text}",
-            names * 2 + [name] + [word for word in keywords if word.lower() != name.lower()],
+            names * max(2, -(-len(others) // len(names))) + others,  # a name as often as anything else
             lambda shown=shown: draw_emoji(font, shown),
+            subgroup and f"emoji/{subgroup}",
+            "emoji/" + " ".join(word for word in name.split() if word not in GENDERS),
         )
 
 
@@ -226,11 +238,13 @@ def clipart(known: set[str]) -> Iterator[Item]:
             phrases += [" ".join(kind)]
             if own:
                 phrases += [" ".join(own[:2] + kind)]
+        phrases += dict.fromkeys(name for word in own for name in taxonomy.kinds(word, folder))
         yield Item(
             f"clipart/{relative}",
             f"clipart/{relative}",
             phrases,
             lambda path=path: on_white(Image.open(path)),
+            f"clipart/{folder}",
         )
 
 
