@@ -134,14 +134,19 @@ def words(bundle: Bundle, data: Clothing):
 # ---- emoji -------------------------------------------------------------------------------------------------
 
 def emoji(bundle: Bundle, _):
-    """Every emoji of the font by its own name, among all of them."""
+    """Every emoji of the font by its own name, among all of them; and whether its look-alikes are of its kind."""
     items = list(sources.emoji())
     pictures = bundle.pictures(item.open for item in items)
     single = np.array([len(item.phrases) > 0 and "-" not in item.key for item in items])
     names = bundle.words([item.phrases[0] for item in items])
     found = (metrics.nearest(names, pictures, 9) == np.arange(len(items))[:, None])
+    families = np.unique([item.family for item in items], return_inverse=True)[1]
+    unseen = np.array([sources.internal_validation(item.twin) for item in items])
     return {"emoji": len(items), "recall@1": float(found[:, 0].mean()), "recall@9": float(found.any(1).mean()),
-            "recall@9 of single code points": float(found[single].any(1).mean())}
+            "recall@9 of single code points": float(found[single].any(1).mean()),
+            "five nearest of the same subgroup": metrics.family_share(pictures, families, np.full(len(items), True)),
+            "never trained on": int(unseen.sum()), "recall@9 of these": float(found[unseen].any(1).mean()),
+            "five nearest of the same subgroup, of these": metrics.family_share(pictures, families, unseen)}
 
 
 # ---- copies ------------------------------------------------------------------------------------------------
@@ -176,15 +181,14 @@ def copies(bundle: Bundle, data: Clothing):
     result = {}
     recipes = {"crop": [crop], "flip": [flip], "rotation": [rotate], "jpeg": [jpeg], "all four": [flip, rotate, crop, jpeg]}
     for name, steps in recipes.items():
-        rng = np.random.default_rng(config.SEED)
 
-        def make(item):
-            image = item.open()
+        def make(number, item):
+            image, rng = item.open(), np.random.default_rng([config.SEED, number])  # the same whichever thread is first
             for step in steps:
                 image = step(image, rng)
             return image
 
-        vectors = bundle.pictures([lambda item=item: make(item) for item in data.validation])
+        vectors = bundle.pictures([lambda pair=pair: make(*pair) for pair in enumerate(data.validation)])
         result[name] = float((metrics.nearest(vectors, gallery, 1)[:, 0] == origin).mean())
     result["mean of the four"] = float(np.mean([result[n] for n in ("crop", "flip", "rotation", "jpeg")]))
     return result

@@ -41,6 +41,13 @@ def words_precision(texts: np.ndarray, pictures: np.ndarray, labels: np.ndarray,
     return (labels[nearest(texts, pictures, k)] == np.arange(len(texts))[:, None]).mean(1)
 
 
-def recall(texts: np.ndarray, pictures: np.ndarray, k: int = 9) -> float:
-    """How often picture i is among the k nearest of text i."""
-    return float((nearest(texts, pictures, k) == np.arange(len(texts))[:, None]).any(1).mean())
+def family_share(vectors: np.ndarray, families: np.ndarray, asked: np.ndarray, k: int = 5, least: int = 6) -> float:
+    """Share of the k nearest others that are of a picture's own family, over the pictures `asked` of families of `least` or more."""
+    rows = np.flatnonzero(asked & (np.bincount(families)[families] >= least))
+    found = nearest(vectors[rows], vectors, k, rows[:, None] == np.arange(len(vectors))[None])
+    return float((families[found] == families[rows][:, None]).mean())
+
+
+def recall(texts: np.ndarray, pictures: np.ndarray, asked: np.ndarray, k: int = 9) -> float:
+    """How often picture i is among the k nearest of text i, over those `asked`."""
+    return float((nearest(texts, pictures, k) == np.arange(len(texts))[:, None]).any(1)[asked].mean())
