@@ -2,7 +2,7 @@
 # Trains vs-mini-1 from nothing and writes the bundle to ../vs-mini-1. Started again, it goes on where it stopped.
 #
 #   VS_MINI_DATA    the folder with clothing/, fashion-mnist/, mobilenet/, squeezenet/ and glove/ (default ../../../shared/data)
-#   VS_MINI_CACHE   where decoded pictures, features and checkpoints go, about 2 GB (default ./cache)
+#   VS_MINI_CACHE   where decoded pictures, features and checkpoints go, about 4 GB (default ./cache)
 #   VS_MINI_THREADS threads (default 1)
 set -eu
 cd "$(dirname "$0")"
@@ -19,15 +19,13 @@ fi
 debian=${VS_MINI_DEBIAN:-$VS_MINI_CACHE/debian}
 if [ ! -e "$debian/complete" ]; then
     mkdir -p "$debian/packages"
-    (cd "$debian/packages" && apt-get download fonts-noto-color-emoji openclipart-png unicode-cldr-core)
+    (cd "$debian/packages" && apt-get download fonts-noto-color-emoji openclipart-png unicode-cldr-core unicode-data wordnet-base)
     for package in "$debian"/packages/*.deb; do dpkg -x "$package" "$debian"; done
     touch "$debian/complete"
 fi
 export VS_MINI_DEBIAN="$debian"
 
-# The shipped weights came about in this order: the heads had seen shards 0 and 1, the kinds all four.
-python -W ignore -m vs_mini.shards 0 2
-[ -e "$VS_MINI_CACHE/heads.done" ] || { python -W ignore -m vs_mini.train && touch "$VS_MINI_CACHE/heads.done"; }
-python -W ignore -m vs_mini.shards 2 4
+python -W ignore -m vs_mini.shards 0 4
+[ -e "$VS_MINI_CACHE/towers.done" ] || { python -W ignore -m vs_mini.train && touch "$VS_MINI_CACHE/towers.done"; }
 python -W ignore -m vs_mini.kinds
 python -W ignore -m vs_mini.export

@@ -104,12 +104,15 @@ class Phrases:
 
 @dataclass
 class Batch:
-    """Two views of n pictures, by kind; then captions of theirs, of the ImageNet classes, and others' captions."""
+    """Two views of n pictures, first all of one and then all of the other: stems, and features as they were before training;
+    what the pictures are; then captions of theirs, of the ImageNet classes, and others' captions."""
 
-    a: Tensor
-    b: Tensor
+    stems: Tensor
+    before: Tensor
+    items: np.ndarray
     kinds: np.ndarray
     groups: np.ndarray
+    families: np.ndarray  # -1: unknown
     labels: np.ndarray
     classes: np.ndarray
     phrases: np.ndarray
@@ -117,11 +120,12 @@ class Batch:
 
 @dataclass
 class Shard:
-    """Rows of each item, the views' features, and the items to draw from by source."""
+    """Rows of each item, the views' stems and features, and by source the items to draw from with their chances."""
 
     rows: dict[int, list[int]]
-    views: np.ndarray
-    pools: dict[str, np.ndarray]
+    stems: np.ndarray
+    pooled: np.ndarray
+    pools: dict[str, tuple[np.ndarray, np.ndarray | None]]
 
 
 class Batches:
@@ -130,10 +134,14 @@ class Batches:
     def __init__(self, corpus: shards.Corpus, phrases: Phrases, shares: dict[str, int], seed: int):
         self.corpus, self.phrases, self.shares = corpus, phrases, shares
         self.rng = np.random.default_rng([config.SEED, seed])
-        held = np.array([sources.internal_validation(key) for key in corpus.keys])
-        garment = np.zeros(len(held), bool)
-        garment[corpus.of("clothing")] = True
-        self.held = held & garment
+        self.held = corpus.held
+        names = sorted({family for family in corpus.families if family})
+        numbers = {name: number for number, name in enumerate(names)} | {"": -1}
+        self.families = np.array([numbers[family] for family in corpus.families])
+        sizes = np.bincount(self.families + 1)
+        sizes[0] = 0
+        # A family twice as large is drawn from only 1.4 times as often, or flags would be everywhere.
+        self.chance = np.where(self.families >= 0, 1 / np.sqrt(np.maximum(sizes[self.families + 1], 1)), 0.1)
         self.shards: dict[int, Shard] = {}
         self.refresh()
 
@@ -150,21 +158,23 @@ class Batches:
             for source in self.shares:
                 part = [item for item in rows if item in self.corpus.ranges[source] and not self.held[item]]
                 if part:
-                    pools[source] = np.array(part)
-            self.shards[number] = Shard(rows, np.load(path, mmap_mode="r"), pools)
+                    chance = self.chance[part] / self.chance[part].sum() if source in ("emoji", "clipart") else None
+                    pools[source] = (np.array(part), chance)
+            self.shards[number] = Shard(rows, np.load(shards.path("stem", number), mmap_mode="r"), np.load(path, mmap_mode="r"), pools)
 
     def draw(self, classes: int = 64, others: int = 256) -> Batch:
         rng = self.rng
         chosen, first, second = [], [], []
         for source, count in self.shares.items():
             having = [shard for shard in self.shards.values() if source in shard.pools]
-            pool = having[rng.integers(len(having))].pools[source]
-            for item in rng.choice(pool, min(count, len(pool)), replace=False):
+            pool, chance = having[rng.integers(len(having))].pools[source]
+            for item in rng.choice(pool, min(count, len(pool)), replace=False, p=chance):
                 places = [(shard, row) for shard in having for row in shard.rows.get(int(item), [])]
                 one, other = (places[p] for p in rng.choice(len(places), 2, replace=len(places) < 2))
                 chosen.append(int(item))
-                first.append(one[0].views[one[1]])
-                second.append(other[0].views[other[1]])
+                first.append(one)
+                second.append(other)
+        both = first + second
         chosen = np.array(chosen)
         labels = self.phrases.item_label[chosen]
         imagenet = rng.choice(1000, classes, replace=False)
@@ -172,14 +182,15 @@ class Batches:
         captions = np.array([self.phrases.draw(label, rng) for label in all_labels])
         extra = rng.integers(len(self.phrases.strings), size=others)
         return Batch(
-            torch.from_numpy(np.stack(first)).float(), torch.from_numpy(np.stack(second)).float(),
-            self.phrases.item_kind[chosen], self.phrases.group[labels], all_labels, imagenet,
+            torch.from_numpy(np.stack([shard.stems[row] for shard, row in both])),
+            torch.from_numpy(np.stack([shard.pooled[row] for shard, row in both])).float(),
+            chosen, self.phrases.item_kind[chosen], self.phrases.group[labels], self.families[chosen], all_labels, imagenet,
             np.concatenate([captions, extra]),
         )
 
-    def clean(self) -> tuple[np.ndarray, np.ndarray]:
-        """Item numbers and inputs of the unaugmented pictures."""
-        return np.load(shards.path("index", 0)), self.shards[0].views
+    def clean(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Item numbers, stems and features before training of the unaugmented pictures."""
+        return np.load(shards.path("index", 0)), self.shards[0].stems, self.shards[0].pooled
 
 
 def make_tokenizer(phrases: Phrases):

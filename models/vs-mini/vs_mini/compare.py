@@ -1,6 +1,6 @@
 """Compares the losses at equal budgets: `python -m vs_mini.compare`.
 
-Each loss trains the meaning head alone, from the same start (principal components), on the same batches of
+Each loss trains the meaning head alone, on the features of the network as ImageNet left it, from the same start (principal components), on the same batches of
 garments, with the same optimiser and number of steps; no words, no other terms. Measured on the internal
 split of the product photos.
 """
@@ -29,7 +29,7 @@ def main():
     for name, objective in {"none": None, **losses.OBJECTIVES}.items():
         torch.manual_seed(config.SEED)
         batches = Batches(corpus, phrases, SHARES, seed=3)
-        index, raw = batches.clean()
+        index, _, raw = batches.clean()
         raw = torch.from_numpy(np.array(raw)).float()
         position = {int(item): row for row, item in enumerate(index)}
         clean = raw[[position[int(i)] for i in photos]][:, -mobilenet.FEATURES:]
@@ -40,7 +40,7 @@ def main():
         for step in range(STEPS if objective else 0):
             optimiser.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
             batch = batches.draw(classes=1, others=1)
-            x = F.normalize(tower.meaning(torch.cat([batch.a, batch.b])[:, -mobilenet.FEATURES:]))
+            x = F.normalize(tower.meaning(batch.before[:, -mobilenet.FEATURES:]))
             kinds, groups = (torch.from_numpy(np.tile(part, 2)) for part in (batch.kinds, batch.groups))
             same = kinds[:, None] == kinds[None]
             loss = objective(x, same, (groups[:, None] == groups[None]) & ~same)

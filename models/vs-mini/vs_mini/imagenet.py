@@ -31,6 +31,10 @@ class Classes:
         other = (pictures[picks] - self.mean) * 0.6
         return (self.mean + self.direction[torch.as_tensor(classes)] * strength * 0.5 + other).clamp(0, 6)
 
+    def answers(self, features: Tensor) -> Tensor:
+        """What the classifier says of features [n, 1280]."""
+        return features @ self.weight.T + self.bias
+
     def confidence(self, features: Tensor, classes) -> float:
         """How often the classifier agrees."""
-        return float(((features @ self.weight.T + self.bias).argmax(1) == torch.as_tensor(classes)).float().mean())
+        return float((self.answers(features).argmax(1) == torch.as_tensor(classes)).float().mean())

@@ -27,9 +27,10 @@ def rows(run: Run) -> tuple[torch.Tensor, torch.Tensor]:
     for shard in sorted(run.batches.shards):
         index = np.load(shards.path("index", shard))
         keep = ~run.batches.held[index]
-        features.append(np.array(run.batches.shards[shard].views[keep], np.float32))
+        features.append(run.details(run.tower, run.batches.shards[shard].stems, np.flatnonzero(keep)))
         answers.append(kinds[index[keep]])
-    return torch.from_numpy(np.concatenate(features)), torch.from_numpy(np.concatenate(answers))
+        print(f"features of shard {shard}", flush=True)
+    return torch.cat(features), torch.from_numpy(np.concatenate(answers))
 
 
 @torch.inference_mode()
@@ -46,7 +47,7 @@ def judge(run: Run, clean: torch.Tensor) -> dict[str, float]:
 def main():
     torch.set_num_threads(int(os.environ.get("VS_MINI_THREADS", "1")))
     run = Run()
-    state = torch.load(config.CACHE / "heads.best.pt", weights_only=False)
+    state = torch.load(config.CACHE / "towers.best.pt", weights_only=False)
     missing = run.tower.load_state_dict(state["tower"], strict=False).missing_keys
     assert set(missing) <= {"kinds.weight", "kinds.bias", "anchors"}, missing
     run.text.load_state_dict(state["text"])
@@ -62,9 +63,7 @@ def main():
     features = (features - mean) / scale
     count = torch.bincount(answers, minlength=len(config.KINDS) + 1).float()
     weight = count.rsqrt() * count.sum() / count.sqrt().sum()
-    index, raw = run.batches.clean()
-    position = {int(item): row for row, item in enumerate(index)}
-    clean = torch.from_numpy(np.stack([raw[position[int(i)]] for i in run.corpus.of("clothing")])).float()
+    clean = run.clean_details(tower, run.corpus.of("clothing"))
 
     linear = torch.nn.Linear(features.shape[1], len(config.KINDS) + 1)
     torch.nn.init.zeros_(linear.weight)

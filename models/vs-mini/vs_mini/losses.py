@@ -68,4 +68,11 @@ def instances(a: Tensor, b: Tensor, temperature: float = 0.1) -> Tensor:
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
+def memory(now: Tensor, before: Tensor, weight: Tensor, temperature: float = 2.0) -> Tensor:
+    """Learning without forgetting (Li and Hoiem 2016): what a classifier said of each picture before, [n, classes], it still says."""
+    before = (before / temperature).log_softmax(1)
+    divergence = (before.exp() * (before - (now / temperature).log_softmax(1))).sum(1) * temperature**2
+    return (divergence * weight).sum() / weight.sum()
+
+
 OBJECTIVES = {"triplet": triplet, "contrastive": contrastive, "infonce": supervised_infonce}

@@ -17,6 +17,9 @@ from torch.nn import functional as F
 # (expansion, output channels, repeats, stride of the first)
 BLOCKS = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
 FEATURES = 1280
+# The blocks before this one stay as they are; from here on the network is trained. The input of this block, the
+# `stem` [64, s/16, s/16], is the smallest map there is near the middle.
+CUT = 10
 # The output of the block before this one, [96, s/16, s/16], is the `middle` map.
 MIDDLE_END = 13
 
@@ -68,14 +71,54 @@ class MobileNetV2(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """The map before pooling [n, 1280, s/32, s/32], and the middle one [n, 96, s/16, s/16]."""
+        return self.tail(self.stem(pixels))
+
+    def stem(self, pixels: Tensor) -> Tensor:
+        """The part that stays as it is."""
         x = self.first(pixels * 2 - 1)
-        for block in self.blocks[:MIDDLE_END]:
+        for block in self.blocks[:CUT]:
+            x = block(x)
+        return x
+
+    def tail(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The part that is trained."""
+        for block in self.blocks[CUT:MIDDLE_END]:
             x = block(x)
         middle = x
         for block in self.blocks[MIDDLE_END:]:
             x = block(x)
         return self.last(x), middle
 
+
+# ---- the tail, for training ---------------------------------------------------------------------------------
+#
+# The same arithmetic as MobileNetV2.tail on maps [n, h, w, channels], arranged so that a step is cheap on one core:
+# 1 x 1 convolutions are matrix products, in bfloat16 where the processor multiplies that fast.
+
+FAST = torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+def pointwise(x: Tensor, conv: Conv) -> Tensor:
+    y = F.linear(x.to(FAST), conv.weight[:, :, 0, 0].to(FAST), conv.bias.to(FAST))
+    return F.hardtanh(y, 0, 6) if conv.relu else y
+
+
+def depthwise(x: Tensor, conv: Conv) -> Tensor:
+    return conv(x.float().permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def trained_tail(network: MobileNetV2, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Stems [n, h, w, 64] to the last map and the middle one, channels last."""
+    middle = x
+    for number, block in enumerate(network.blocks[CUT:], CUT):
+        y = pointwise(depthwise(pointwise(x, block.expand), block.depthwise), block.project).float()
+        x = x + y if block.residual else y
+        if number == MIDDLE_END - 1:
+            middle = x
+    return pointwise(x, network.last).float(), middle
+
+
+# ---- the start ------------------------------------------------------------------------------------------------
 
 def tflite_convolutions(path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Weights [out, in/groups, h, w] and biases [out] of a TFLite graph's convolutions, in order, as floats."""

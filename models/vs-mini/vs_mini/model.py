@@ -1,4 +1,4 @@
-"""The picture tower: MobileNet v2, as ImageNet left it, and three linear maps of its features.
+"""The picture tower: MobileNet v2, its last blocks trained anew, and three linear maps of its features.
 
 *meaning* and *look* are heads; *kinds* tells which garment a picture shows, if any, and pulls the meaning
 towards what the text tower says for that garment: a hidden layer whose units have names.
@@ -34,8 +34,16 @@ class PictureTower(nn.Module):
 
     def pooled(self, pixels: Tensor) -> Tensor:
         """What the linear maps see, [n, DETAILS]: mean and maximum of the middle map, then the mean of the last."""
-        last, middle = self.backbone(pixels)
+        return self.pool(*self.backbone(pixels))
+
+    @staticmethod
+    def pool(last: Tensor, middle: Tensor) -> Tensor:
         return torch.cat([middle.mean((2, 3)), middle.amax((2, 3)), last.mean((2, 3))], 1)
+
+    def pooled_from(self, stems: Tensor) -> Tensor:
+        """The same from cached stems [n, h, w, 64], a few at a time: larger maps would leave the processor's caches."""
+        parts = (mobilenet.trained_tail(self.backbone, part.float()) for part in stems.split(32))
+        return torch.cat([torch.cat([middle.mean((1, 2)), middle.amax((1, 2)), last.mean((1, 2))], 1) for last, middle in parts])
 
     def base(self, details: Tensor) -> Tensor:
         """The meaning before the garment's pull, [n, MEANING]."""

@@ -11,8 +11,9 @@ from PIL import Image
 
 from . import config, mobilenet, model, sources, views
 
-# Pictures per shard; product photos are all in every one.
-PER_SHARD = {"emoji": 915, "clipart": 900, "fashion": 800}
+# Fashion-MNIST pictures per shard, the same in two shards running; clip art is cut into as many parts.
+FASHION = 3000
+CLIPART_PARTS = 3
 BATCH = 4  # fits the processor's caches; larger ones are half as fast
 
 
@@ -23,6 +24,8 @@ class Corpus:
     labels: list[str]
     keys: list[str]
     phrases: list[list[str]]
+    families: list[str]
+    held: np.ndarray  # product photos and emoji that are never trained on
     colours: np.ndarray
     ranges: dict[str, range]
 
@@ -67,6 +70,9 @@ def corpus() -> tuple[Corpus, dict[str, np.ndarray], tuple[np.ndarray, np.ndarra
             [item.label for item in items] + [f"fashion/{name}" for name in names],
             [item.key for item in items] + [f"fashion/{i}" for i in range(len(names))],
             [item.phrases for item in items] + [sources.FASHION_WORDS[name] for name in names],
+            [item.family for item in items] + [""] * len(names),
+            np.array([item.key.startswith(("clothing/train", "emoji/")) and sources.internal_validation(item.twin or item.key) for item in items]
+                     + [False] * len(names)),
             np.concatenate([colours, np.full(start + len(classes) - len(colours), -1)]),
             ranges,
         ),
@@ -87,18 +93,18 @@ def start() -> tuple[model.PictureTower, tuple[torch.Tensor, torch.Tensor]]:
 
 
 def make(shard: int, everything, run: views.Runner) -> dict[str, np.ndarray]:
-    """Item numbers [n] and pooled features [n, DETAILS] of one shard."""
+    """Item numbers [n], stems and pooled features [n, DETAILS] of one shard."""
     corpus, pixels, (fashion, _) = everything
     rng = np.random.default_rng([config.SEED, shard])
-    flips = {"clothing": 0.5, "emoji": 0.1, "clipart": 0.2, "fashion": 0.5}
+    flips = {"clothing": 0.5, "emoji": 0.3, "clipart": 0.3, "fashion": 0.5}
     work: list[tuple[str, int]] = []
-    sizes = {name: len(part) for name, part in pixels.items()} | {"fashion": len(fashion)}
     if shard == 0:
-        work += [(name, i) for name in ("clothing", "emoji") for i in range(sizes[name])]
+        work += [(name, i) for name in ("clothing", "emoji", "clipart") for i in range(len(pixels[name]))]
     else:
-        work += [("clothing", i) for i in range(sizes["clothing"])]
-        for name, count in PER_SHARD.items():
-            work += [(name, int(i)) for i in rng.choice(sizes[name], count, replace=False)]
+        work += [(name, i) for name in ("clothing", "emoji") for i in range(len(pixels[name])) if not corpus.held[corpus.ranges[name][i]]]
+        work += [("clipart", i) for i in range((shard - 1) % CLIPART_PARTS, len(pixels["clipart"]), CLIPART_PARTS)]
+        pair = np.random.default_rng([config.SEED, 1000 + (shard - 1) // 2])
+        work += [("fashion", int(i)) for i in pair.choice(len(fashion), FASHION, replace=False)]
 
     def picture(name: str, index: int) -> np.ndarray:
         if name == "fashion":
@@ -111,15 +117,18 @@ def make(shard: int, everything, run: views.Runner) -> dict[str, np.ndarray]:
             return source if source.shape[0] == config.SIZE else views.square(Image.fromarray(source))
         return views.augment(source, rng, flips[name])
 
+    side = config.SIZE // 16
+    stems = np.empty((len(work), side, side, 64), np.float16)
     pooled = np.empty((len(work), model.DETAILS), np.float16)
     started = time.time()
     for start in range(0, len(work), BATCH):
         part = work[start:start + BATCH]
-        pooled[start:start + len(part)] = run(np.stack([picture(*entry) for entry in part]))
+        rows = slice(start, start + len(part))
+        stems[rows], pooled[rows] = run(np.stack([picture(*entry) for entry in part]))
         if start // BATCH % 200 == 0:
             rate = (start + len(part)) / (time.time() - started)
             print(f"shard {shard}: {start}/{len(work)}, {rate:.0f} views/s", flush=True)
-    return {"index": np.array([corpus.ranges[name][i] for name, i in work]), "pooled": pooled}
+    return {"index": np.array([corpus.ranges[name][i] for name, i in work]), "stem": stems, "pooled": pooled}
 
 
 def path(what: str, shard: int):
