@@ -28,4 +28,5 @@ export VS_MINI_DEBIAN="$debian"
 python -W ignore -m vs_mini.shards 0 4
 [ -e "$VS_MINI_CACHE/towers.done" ] || { python -W ignore -m vs_mini.train && touch "$VS_MINI_CACHE/towers.done"; }
 python -W ignore -m vs_mini.kinds
+python -W ignore -m vs_mini.words
 python -W ignore -m vs_mini.export

@@ -117,7 +117,7 @@ def write(module, arguments, inputs, path, axes):
     return path.stat().st_size
 
 
-def main(checkpoint: str = "final"):
+def main(checkpoint: str = "finished"):
     state = torch.load(config.CACHE / f"{checkpoint}.pt", weights_only=False)
     tokenizer = Tokenizer.from_file(str(config.CACHE / "tokenizer.json"))
     tower = PictureTower().eval()
