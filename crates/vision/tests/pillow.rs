@@ -49,9 +49,19 @@ struct DecodeCase {
 
 #[test]
 fn decoding_matches_pillow() {
+    decodes_as_pillow("decode");
+}
+
+#[test]
+fn jpegs_match_pillow_to_the_bit() {
+    assert!(index::<DecodeCase>("jpeg/index.json").iter().all(|case| case.max_error == 0));
+    decodes_as_pillow("jpeg");
+}
+
+fn decodes_as_pillow(folder: &str) {
     let mut report = String::new();
-    for case in index::<DecodeCase>("decode/index.json") {
-        let bytes = read(&format!("decode/{}", case.file));
+    for case in index::<DecodeCase>(&format!("{folder}/index.json")) {
+        let bytes = read(&format!("{folder}/{}", case.file));
         let result = decode(&bytes, &Limits::default());
         if case.refused {
             assert!(matches!(result, Err(Error::Unsupported(_))), "{}: {result:?}", case.file);
@@ -67,7 +77,7 @@ fn decoding_matches_pillow() {
         assert_eq!([info.width, info.height], case.stored, "{}", case.file);
         assert_eq!([picture.width(), picture.height()], case.size, "{}", case.file);
         assert_eq!(info.display_size(), (picture.width(), picture.height()), "{}", case.file);
-        let (max, mean) = difference(picture.data(), &read(&format!("decode/{}", case.expect)));
+        let (max, mean) = difference(picture.data(), &read(&format!("{folder}/{}", case.expect)));
         if max > case.max_error || mean > 0.6 {
             report += &format!("{}: off by up to {max}, {mean:.3} on average\n", case.file);
         }
