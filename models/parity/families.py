@@ -9,17 +9,23 @@ import contextlib
 import dataclasses
 import io
 import json
+import logging
 import warnings
 
 import numpy as np
 import onnx
+import onnxruntime
 import timm
 import torch
 import torchvision
 import transformers as hf
+from onnxruntime import quantization
 from onnxruntime.transformers import float16
 
 import texts
+
+# What ONNX Runtime recommends before quantisation.
+logging.getLogger().setLevel(logging.ERROR)
 
 
 @dataclasses.dataclass
@@ -128,6 +134,7 @@ def by_processor(folder, call):
 # What reduce.py makes smaller.
 SMALL = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4}
 SIDE, PATCH, WIDTH = 224, 32, 96
+FASTVIT = {"layers": (1, 1, 1, 1), "embed_dims": (16, 32, 64, 128)}
 
 
 # Two encoders
@@ -190,6 +197,82 @@ def clip_f16(folder):
         onnx.save(float16.convert_float_to_float16(onnx.load(full), keep_io_types=True), folder / f"onnx/{name}_fp16.onnx")
         full.unlink()
     return family
+
+
+def clip_external(folder):
+    """The same with every weight in a file beside each network, as large exports are."""
+    family = clip(folder)
+    for name in ("vision_model", "text_model"):
+        whole = onnx.load(folder / f"onnx/{name}.onnx")
+        (folder / f"onnx/{name}.onnx").unlink()
+        onnx.save(
+            whole, folder / f"onnx/{name}.onnx", save_as_external_data=True, location=f"{name}.onnx_data", size_threshold=0
+        )
+    return family
+
+
+def in_onnx(path, output=0):
+    """A network in ONNX Runtime, one item at a time: what a quantised network computes is known by running it."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def run(**fed):
+        names = [one.name for one in session.get_inputs()]
+        count = len(fed[names[0]])
+        rows = [{name: fed[name][at : at + 1].numpy() for name in names} for at in range(count)]
+        return torch.from_numpy(np.concatenate([session.run(None, row)[output] for row in rows]))
+
+    return run
+
+
+def clip_int8(folder):
+    """Both networks with weights of 8 bits, activations quantised as they come: ONNX Runtime's dynamic quantisation."""
+    model = clip_model(folder)
+    clip_parts(folder, model)
+    for name in ("vision_model", "text_model"):
+        full = folder / f"onnx/{name}.onnx"
+        quantized = folder / f"onnx/{name}_quantized.onnx"
+        quantization.quantize_dynamic(full, quantized, weight_type=quantization.QuantType.QUInt8)
+        full.unlink()
+    vision, text = (in_onnx(folder / f"onnx/{name}_model_quantized.onnx") for name in ("vision", "text"))
+    tokenizer = hf.AutoTokenizer.from_pretrained(folder)
+    ids = lambda some: tokenizer(some, truncation=True)["input_ids"]
+    # One at a time, and so without padding.
+    embed = lambda some: torch.cat([text(input_ids=torch.tensor([one])) for one in ids(some)])
+    return Family(
+        images=lambda some: unit(by_processor(folder, vision)(some)), texts=lambda some: unit(batches(embed, some)), ids=ids
+    )
+
+
+def mobileclip(folder, seed=13):
+    """As MobileCLIP is published: a FastViT of timm, its branches merged, beside CLIP's text network; pictures at 256,
+    bilinear, and without mean and deviation."""
+    projection, side = 48, SIDE * 8 // 7
+    vocabulary, merges = texts.clip()
+    tokenizer = hf.CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    shape = {**SMALL, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, **ends}
+    config = hf.CLIPConfig(text_config=shape, vision_config={"image_size": side}, projection_dim=projection)
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    hf.CLIPImageProcessor(
+        size={"shortest_edge": side}, crop_size={"height": side, "width": side}, resample=2, do_normalize=False
+    ).save_pretrained(folder)
+
+    vision = liven(timm.create_model("fastvit_mci0", pretrained=False, num_classes=projection, **FASTVIT), seed)
+    text = liven(hf.CLIPTextModelWithProjection(hf.CLIPTextConfig(**shape, projection_dim=projection)), seed)
+    merged = timm.utils.reparameterize_model(vision)
+    export(merged, (pixels(side),), folder / "onnx/vision_model.onnx", ["pixel_values"], ["image_embeds"])
+    whole = Only(text, lambda model, ids: model(input_ids=ids).text_embeds)
+    export(whole, (tokens(),), folder / "onnx/text_model.onnx", ["input_ids"], ["text_embeds"])
+
+    def embed(some):
+        return text(**tokenizer(some, padding=True, truncation=True, return_tensors="pt")).text_embeds
+
+    return Family(
+        images=lambda some: unit(by_processor(folder, lambda pixel_values: vision(pixel_values))(some)),
+        texts=lambda some: unit(batches(embed, some)),
+        ids=lambda some: tokenizer(some, truncation=True)["input_ids"],
+    )
 
 
 def clip_combined(folder):
@@ -311,6 +394,26 @@ def resnet(folder):
     processor = hf.ConvNextImageProcessor(size={"shortest_edge": SIDE}, crop_pct=0.875, resample=3, **IMAGENET)
     model = liven(hf.ResNetModel(config), 51)
     return of_transformers(folder, model, processor, lambda out: out.pooler_output.flatten(1))
+
+
+class Calibration(quantization.CalibrationDataReader):
+    """Random pictures, from which the ranges of activations are taken."""
+
+    def __init__(self, count=4):
+        self.left = [{"pixel_values": one[None].numpy() * 4 - 2} for one in pixels(SIDE, count)]
+
+    def get_next(self):
+        return self.left.pop() if self.left else None
+
+
+def resnet_int8(folder):
+    """Weights and activations of 8 bits with ranges fixed beforehand: ONNX Runtime's static quantisation."""
+    resnet(folder)
+    full, quantized = folder / "model.onnx", folder / "model_quantized.onnx"
+    quantization.quantize_static(full, quantized, Calibration(), per_channel=True)
+    full.unlink()
+    run = in_onnx(quantized, output=1)
+    return Family(images=by_processor(folder, lambda **fed: run(**fed).flatten(1)))
 
 
 def convnext(folder):
@@ -460,12 +563,16 @@ ALL = {
     "clip": clip,
     "clip-combined": clip_combined,
     "clip-f16": clip_f16,
+    "clip-int8": clip_int8,
+    "clip-external": clip_external,
+    "mobileclip": mobileclip,
     "siglip": siglip,
     "siglip2": siglip2,
     "dinov2": dinov2,
     "vit": vit,
     "vit-classifier": vit_classifier,
     "resnet": resnet,
+    "resnet-int8": resnet_int8,
     "convnext": convnext,
     "timm-mobilenet": timm_mobilenet,
     "timm-squash": timm_squash,

@@ -42,6 +42,7 @@ impl ImageEncoder {
         let port = input(&session, spec)?;
         let (element, fixed_batch) = check_input(port, &spec.preprocess)?;
         let name = port.name.clone();
+        let batch = session.batch(fixed_batch.unwrap_or(options.batch));
         let pool = Pool {
             pooling: Pooling::None,
             layout: spec.layout.unwrap_or(spec.preprocess.layout),
@@ -52,7 +53,7 @@ impl ImageEncoder {
             input: name,
             preprocess: spec.preprocess.clone(),
             element,
-            batch: fixed_batch.unwrap_or(options.batch.max(1)),
+            batch,
             fixed_batch,
             pool,
             dims: 0,

@@ -309,7 +309,7 @@ impl Model {
                 return Err(Error::invalid("its files changed after it was opened").with_hint("Try again."));
             }
             let threads = if is_small(weights, &self.options) { 1 } else { self.options.threads.clamp(1, 64) };
-            Ok((Session::open(self.runtime, &part, external, self.options.provider, threads)?, weights))
+            Ok((Session::open(self.runtime, &part, &used, external, self.options.provider, threads)?, weights))
         };
         open().map_err(|error| error.within(format_args!("\"{file}\"")))
     }

@@ -26,6 +26,7 @@ use ort::{
 
 use crate::{
     error::{Error, ErrorKind, Result, reserve},
+    graph::Graph,
     runtime::{Runtime, guarded, ort_message},
     signals::SignalsBlocked,
 };
@@ -178,16 +179,19 @@ pub(crate) struct Session {
     /// As many as may run at a time; at least one.
     slots: RwLock<Vec<Arc<Slot>>>,
     provider: Provider,
+    /// What comes of an item depends on the others of its batch.
+    mixes_items: bool,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
 }
 
 impl Session {
-    /// Makes a session from the bytes of an ONNX file, with that many threads for each run. `external` are the files its
-    /// weights are in, by the names it gives them.
+    /// Makes a session from the bytes of an ONNX file, which `graph` is a view of, with that many threads for each run.
+    /// `external` are the files its weights are in, by the names it gives them.
     pub(crate) fn open(
         runtime: &Runtime,
         model: &[u8],
+        graph: &Graph<'_>,
         external: Vec<(String, Arc<[u8]>)>,
         provider: Provider,
         threads: usize,
@@ -236,7 +240,7 @@ impl Session {
         let mut live = lock(&LIVE);
         live.retain(|session| session.strong_count() > 0);
         live.push(Arc::downgrade(&slot));
-        Ok(Session { slots: RwLock::new(vec![slot]), provider, inputs, outputs })
+        Ok(Session { slots: RwLock::new(vec![slot]), provider, mixes_items: graph.mixes_items(), inputs, outputs })
     }
 
     /// Takes over another session of the same network, so that one more run can be under way at a time.
@@ -248,6 +252,12 @@ impl Session {
     /// How many runs can be under way at a time.
     pub(crate) fn room(&self) -> usize {
         self.slots.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// How many of `wanted` items may share a run: one, where each would change the vectors of the others. The vector of a
+    /// picture has to be the same whatever it is embedded together with.
+    pub(crate) fn batch(&self, wanted: usize) -> usize {
+        if self.mixes_items { 1 } else { wanted.max(1) }
     }
 
     /// The declared inputs.

@@ -88,7 +88,7 @@ impl TextEncoder {
         .map_err(|reason| Error::invalid(format!("texts cannot be cut to {max_tokens} tokens: {reason}")))?;
 
         let pool = Pool { pooling: Pooling::None, layout: Layout::Nchw, normalize: spec.normalize };
-        let batch = fixed_batch.unwrap_or(options.batch.max(1));
+        let batch = session.batch(fixed_batch.unwrap_or(options.batch));
         let mut encoder = TextEncoder {
             session,
             tokenizer,

@@ -153,6 +153,13 @@ impl<'a> Graph<'a> {
         self.nodes.iter().any(|node| node.writes.contains(&name))
     }
 
+    /// Whether some node's result for one item of a batch depends on the others: a scale that is taken from the values of
+    /// the whole batch, as dynamic quantisation does.
+    pub(crate) fn mixes_items(&self) -> bool {
+        const MIXING: [&str; 3] = ["DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"];
+        self.nodes.iter().any(|node| MIXING.contains(&node.operator))
+    }
+
     /// The tensor that the last linear layer before `output` reads: the features behind a classifier's scores. Nothing
     /// where no linear layer ends the graph.
     pub(crate) fn behind_classifier(&self, output: &str) -> Option<&'a str> {

@@ -79,7 +79,11 @@ fn pictures_have_the_vectors_of_their_families() {
         check(name, &found, &rows(&wanted["images"]));
         count += 1;
     }
-    assert_eq!(count, 7, "CLIP, SigLIP, SigLIP 2, DINOv2, a ViT classifier, ResNet, ConvNeXt");
+    assert_eq!(
+        count, 12,
+        "CLIP, also in f16, in int8 and with external weights, MobileCLIP, SigLIP, SigLIP 2, DINOv2, a ViT classifier, \
+         ResNet, also in int8, ConvNeXt"
+    );
 }
 
 #[test]
@@ -89,8 +93,8 @@ fn texts_have_the_tokens_and_vectors_of_their_families() {
         expected["texts"].as_array().expect("texts").iter().map(|text| text.as_str().expect("a text")).collect();
     assert_eq!(texts.len(), 200);
     let mut count = 0;
-    for (name, model, wanted) in models().iter().filter(|(.., wanted)| !wanted["tokens"].is_null()) {
-        for (text, ids) in texts.iter().zip(wanted["tokens"].as_array().expect("tokens")) {
+    for (name, model, wanted) in models().iter().filter(|(.., wanted)| !wanted["vectors"].is_null()) {
+        for (text, ids) in texts.iter().zip(wanted["tokens"].as_array().unwrap_or(&Vec::new())) {
             let found = model.tokens(text).unwrap_or_else(|error| panic!("{name} {text:?}: {error}"));
             // A text without any token is told to be what the network gets: one of padding.
             let same = ids == &serde_json::json!(found) || ids == &serde_json::json!([]) && found.len() == 1;
@@ -101,5 +105,21 @@ fn texts_have_the_tokens_and_vectors_of_their_families() {
         check(name, &found, &rows(&wanted["vectors"]));
         count += 1;
     }
-    assert_eq!(count, 4, "CLIP, SigLIP, SigLIP 2, a text model");
+    assert_eq!(count, 8, "CLIP in four forms, MobileCLIP, SigLIP, SigLIP 2, a text model");
+}
+
+#[test]
+fn the_vector_of_a_quantised_network_does_not_depend_on_its_company() {
+    // Dynamic quantisation takes its scale from the whole batch: pictures must not share one.
+    let (_, model, _) = models().into_iter().find(|(name, ..)| name == "clip-int8").expect("clip-int8");
+    let pictures = pictures();
+    let together = model.embed_images(&pictures).expect("vectors");
+    for (picture, vector) in pictures.into_iter().zip(&together) {
+        assert_eq!(&model.embed_images(&[picture]).expect("a vector")[0], vector);
+    }
+    let words = ["a red shirt", "a dog on grass", "shoes"];
+    let together = model.embed_texts(&words, &mut || false).expect("vectors");
+    for (word, vector) in words.iter().zip(&together) {
+        assert_eq!(&model.embed_texts(&[word], &mut || false).expect("a vector")[0], vector);
+    }
 }
