@@ -41,15 +41,6 @@ def odd(photo, folder):
     return [folder / name for name in writes]
 
 
-def copies(files, folder):
-    """The same pictures as Pillow decodes them, in a form that leaves nothing to a decoder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = [folder / f"{at}.png" for at in range(len(files))]
-    for file, copy in zip(files, found):
-        opened(file).save(copy, compress_level=1)
-    return found
-
-
 def opened(path):
     """A picture as people see it: upright, on white. Family pipelines leave both to whoever opens the file."""
     picture = ImageOps.exif_transpose(Image.open(io.BytesIO(pathlib.Path(path).read_bytes())))
