@@ -11,8 +11,13 @@ use serde_json::Value;
 
 /// The models that the page's SQL names, and the folders under `crates/onnx/tests/parity` that stand in for them:
 /// exports of the families' own Python code.
-const MODELS: [(&str, &str); 4] =
-    [("clip", "clip"), ("dinov2", "dinov2"), ("resnet18", "resnet-int8"), ("own", "convnext")];
+const MODELS: [(&str, &str); 5] = [
+    ("clip", "clip"),
+    ("siglip", "siglip"),
+    ("dinov2", "dinov2"),
+    ("resnet18", "resnet-int8"),
+    ("own", "convnext"),
+];
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository")
@@ -99,7 +104,7 @@ fn pictures_embedded_together_have_the_vectors_of_each() {
     // Nothing is remembered from one function to the other.
     session.batch_execute("SET visual_search.threads = 2; SET visual_search.cache_bytes = 0").unwrap();
     let photos: Vec<Vec<u8>> = (0..6).map(pictures::photo).collect();
-    for model in ["clip", "dinov2", "resnet18", "own", "quantized"] {
+    for model in ["clip", "siglip", "dinov2", "resnet18", "own", "quantized"] {
         let row = session
             .query_one(
                 "SELECT max(together <=> alone), bool_and(together = alone)
