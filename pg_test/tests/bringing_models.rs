@@ -11,13 +11,8 @@ use serde_json::Value;
 
 /// The models that the page's SQL names, and the folders under `crates/onnx/tests/parity` that stand in for them:
 /// exports of the families' own Python code.
-const MODELS: [(&str, &str); 5] = [
-    ("clip", "clip"),
-    ("siglip", "siglip"),
-    ("dinov2", "dinov2"),
-    ("resnet18", "resnet-int8"),
-    ("own", "convnext"),
-];
+const MODELS: [(&str, &str); 5] =
+    [("clip", "clip"), ("siglip", "siglip"), ("dinov2", "dinov2"), ("resnet18", "resnet-int8"), ("own", "convnext")];
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository")
@@ -109,7 +104,7 @@ fn pictures_embedded_together_have_the_vectors_of_each() {
             .query_one(
                 "SELECT max(together <=> alone), bool_and(together = alone)
                  FROM (SELECT together, embed_image(photo, $2) AS alone
-                       FROM unnest($1::bytea[], embed_images($1, $2)) AS some(photo, together)) vectors",
+                       FROM unnest($1::bytea[], embed_images($1, $2)) AS pairs(photo, together)) vectors",
                 &[&photos, &model],
             )
             .unwrap_or_else(|e| panic!("{model}: {}", describe(&e)));
