@@ -1,7 +1,8 @@
 //! Hostile files: mutated, cut short, and built to explode.
 //!
 //! Every call must return, with an error or with a picture that is what its header says, within bounds of time and
-//! memory. Memory is counted by the allocator of this test binary, so these tests take turns.
+//! memory. Memory is counted by the allocator of this test binary, so these tests take turns. What libjpeg-turbo
+//! takes by itself is not counted: it is bounded by the pixels that were allowed.
 
 mod common;
 
