@@ -2,9 +2,8 @@
 //!
 //! An embedding is 1 to 16,000 half-precision numbers and the tag of the model that made them. [`datum`] is the layout
 //! on disk and in memory and the only place that touches it; [`literal`] is the text form; [`io`] and [`casts`] are the
-//! ways in and out; [`operators`], [`compare`] and [`aggregates`] are what SQL does with embeddings; `cost` tells the planner what a
-//! distance costs. All arithmetic on
-//! elements lives in the crate `vs_distance`.
+//! ways in and out; [`operators`], [`compare`] and [`aggregates`] are what SQL does with embeddings; `cost`
+//! tells the planner what a distance costs. All arithmetic on elements lives in the crate `vs_distance`.
 //!
 //! # Tags
 //! Vectors from different models live in different spaces, and a distance between them is a number without meaning:

@@ -111,8 +111,8 @@ impl Hints {
     pub fn prefetch_descriptor(&self, block: Block) {
         let buffer = self.get(block);
         if buffer > 0 {
-            // SAFETY: as above; the address is only asked for. Descriptors are padded to 64 bytes on 64-bit machines (buf_internals.h); where they are
-            // not, this asks for the wrong bytes.
+            // SAFETY: as above; the address is only asked for. Descriptors are padded to 64 bytes on 64-bit machines
+            // (buf_internals.h); where they are not, this asks for the wrong bytes.
             let descriptors = unsafe { raw::BufferDescriptors }.cast::<i8>();
             prefetch(descriptors.wrapping_add((buffer as usize - 1) * 64), 1);
         }
