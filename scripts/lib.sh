@@ -37,6 +37,7 @@ first() { sed -nE "s#^.*$1.*\$#\\1#p" "$2" | head -n 1; }
 
 PGRX_VERSION=$(first '^pgrx = .*"=([0-9.]+)"' Cargo.toml)
 RUST_VERSION=$(first '^rust-version = "([0-9.]+)"' Cargo.toml)
+WEBP_VERSION=$(sed -n '/^name = "libwebp-sys"$/{n;s/^version = "\(.*\)"$/\1/p}' Cargo.lock)
 TURBOJPEG_VERSION=$(sed -n '/^name = "turbojpeg-sys"$/{n;s/^version = "\(.*\)"$/\1/p}' Cargo.lock)
 ONNXRUNTIME_VERSION=$(first '^onnxruntime==([0-9.]+)' scripts/onnxruntime.txt)
 ONNXRUNTIME_DIR=$CHECKOUT/target/onnxruntime/$ONNXRUNTIME_VERSION

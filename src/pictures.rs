@@ -107,12 +107,18 @@ fn image_contact_sheet(
     columns: Option<i32>,
     captions: Option<Array<'_, &[u8]>>,
 ) -> Option<Vec<u8>> {
-    let images = images?;
+    let (images, columns) = (images?, positive(columns?, "columns").or_raise());
+    // Nothing is collected before it is known to be little: a NULL takes a bit of an array, and more here.
+    let captions_given = captions.as_ref().map_or(0, Array::len);
+    vs_vision::check_contact_sheet(images.len(), columns, captions_given).map_err(picture_error).or_raise();
     let images: Vec<Option<&[u8]>> = images.iter().collect();
     let captions = captions.iter().flat_map(|captions| captions.iter());
     let captions: SqlResult<Vec<Option<&str>>> =
         captions.map(|caption| caption.map(|caption| ServerText(caption).to_utf8()).transpose()).collect();
     let captions = captions.or_raise();
-    let columns = positive(columns?, "columns").or_raise();
-    Some(vs_vision::contact_sheet(&images, columns, &captions, &limits()).map_err(picture_error).or_raise())
+    let mut between = || {
+        pgrx::check_for_interrupts!();
+    };
+    let sheet = vs_vision::contact_sheet(&images, columns, &captions, &limits(), &mut between);
+    Some(sheet.map_err(picture_error).or_raise())
 }

@@ -135,6 +135,27 @@ fn a_batch_ends_with_the_pictures_at_hand() {
 }
 
 #[test]
+fn a_contact_sheet_ends_with_the_picture_at_hand() {
+    let database = Database::shared("cancel_contact_sheet");
+    let mut session = database.connect();
+    let _watch = database.watch();
+    session.batch_execute("CREATE TABLE photos (photo bytea)").unwrap();
+    let png = pictures::encode(&image::RgbImage::new(4_000, 4_000).into(), image::ImageFormat::Png);
+    session.execute("INSERT INTO photos VALUES ($1)", &[&png]).unwrap();
+    let sheet = |count: usize| format!("SELECT image_contact_sheet(array_fill(photo, ARRAY[{count}]), 20) FROM photos");
+    let started = Instant::now();
+    session.batch_execute(&sheet(1)).unwrap();
+    let one = started.elapsed();
+    let started = Instant::now();
+    let error = error_of(&mut session, &format!("SET statement_timeout = 300; {}", sheet(1_000)));
+    let passed = started.elapsed();
+    assert_eq!(error.code().code(), "57014", "{}", error.message());
+    // The rest is room for a busy machine; all of it would be a thousand times one.
+    let limit = Duration::from_millis(300) + one * 20 + Duration::from_secs(2);
+    assert!(passed < limit, "cancelled after {passed:?}; one picture takes {one:?}");
+}
+
+#[test]
 fn cancelling_again_and_again_leaks_nothing() {
     let (database, mut session) = filled("cancel_often", 500);
     let _watch = database.watch();

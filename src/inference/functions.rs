@@ -13,6 +13,9 @@ use crate::settings;
 use pgrx::PgSqlErrorCode;
 use pgrx::prelude::*;
 
+/// Most pictures in a call of `embed_images`, NULLs included: a NULL takes a bit of an array, and some dozens of bytes here.
+const MAX_PICTURES: usize = 1_000_000;
+
 impl Embedded {
     /// As a value of type `image_embedding`.
     pub fn into_value(self) -> SqlResult<EmbeddingBuf> {
@@ -49,6 +52,10 @@ fn embed_images(images: Array<'_, &[u8]>, model: ServerText<'_>, fcinfo: pg_sys:
 }
 
 fn embed_many(images: &Array<'_, &[u8]>, model: &str, fcinfo: pg_sys::FunctionCallInfo) -> SqlResult<Returned> {
+    if images.len() > MAX_PICTURES {
+        let error = SqlError::new(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "too many pictures in one call");
+        return Err(error.detail(format!("There are {}; the limit is {MAX_PICTURES}.", images.len())));
+    }
     let images: Vec<Option<&[u8]>> = images.iter().collect();
     let made = session::with(|session| session.embed_images(model, &images))?;
     let mut values = Vec::with_capacity(made.len());
@@ -60,8 +67,7 @@ fn embed_many(images: &Array<'_, &[u8]>, model: &str, fcinfo: pg_sys::FunctionCa
             None => pg_sys::Datum::null(),
         });
     }
-    let count = i32::try_from(values.len())
-        .map_err(|_| SqlError::new(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "too many pictures in one call"))?;
+    let count = values.len() as i32;
     // SAFETY: the function is declared to return image_embedding[], so the element type of its result is that of the
     // values: variable length, by reference, aligned to 4 bytes. Both vectors have `count` elements.
     unsafe {

@@ -13,7 +13,7 @@
 //! damaged, cut short, oversized or of a kind we do not read. Nothing panics, nothing guesses missing pixels, and no
 //! number in a file sizes an allocation before it has been held against [`Limits`].
 
-// One module calls a C library.
+// Two modules call C libraries.
 #![deny(unsafe_code)]
 
 mod contact_sheet;
@@ -28,7 +28,7 @@ mod preprocess;
 mod resize;
 mod thumbnail;
 
-pub use contact_sheet::contact_sheet;
+pub use contact_sheet::{check_contact_sheet, contact_sheet};
 pub use data_uri::data_uri;
 pub use decode::{ImageInfo, decode, inspect};
 pub use error::{Error, Result};

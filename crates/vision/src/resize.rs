@@ -40,7 +40,17 @@ pub enum Filter {
 const MAX_RESULT: u64 = 1 << 26;
 
 /// Most pixels of the half-done picture, one side of which is new and one still old.
-const MAX_HALF_DONE: u64 = 1 << 28;
+const MAX_HALF_DONE: u64 = 1 << 26;
+
+/// Most weights of a pass along one axis: for every new pixel one for each old one under the filter. Two to six for each
+/// pixel of the longer side, so a strip of 300,000 pixels is still resized.
+const MAX_WEIGHTS: u64 = 1 << 21;
+
+/// Bytes of a weight: the library has it in floating point, and then again rounded.
+const WEIGHT_BYTES: u64 = 8 + 2;
+
+/// Bytes of a pixel with alpha.
+const ALPHA_PIXEL: usize = 4;
 
 /// Resizes RGB samples to `to` = (width, height), as Pillow does.
 ///
@@ -164,6 +174,13 @@ fn convolve_box<P: PixelTrait>(
     columns: (f64, f64),
     rows: (f64, f64),
 ) -> Result<Vec<u8>> {
+    let weights = weights(columns.1, to.0, filter).max(weights(rows.1, to.1, filter));
+    if weights > MAX_WEIGHTS {
+        return Err(too_elongated(from, to));
+    }
+    // Where there is alpha, the library works on a copy of the source.
+    let copy = if P::size() == ALPHA_PIXEL { data.len() as u64 } else { 0 };
+    limits::probe(weights * WEIGHT_BYTES + copy)?;
     let mut out = limits::zeroed(to.0 as usize * to.1 as usize * P::size())?;
     let source = TypedImageRef::<P>::from_buffer(from.0, from.1, data).map_err(Error::corrupt)?;
     let mut target = TypedImage::<P>::from_buffer(to.0, to.1, &mut out).map_err(Error::corrupt)?;
@@ -173,6 +190,19 @@ fn convolve_box<P: PixelTrait>(
         .crop(columns.0, rows.0, columns.1, rows.1);
     Resizer::new().resize_typed(&source, &mut target, &options).map_err(Error::corrupt)?;
     Ok(out)
+}
+
+/// The weights that the library computes for reducing or enlarging `length` pixels to `to`; none if nothing changes.
+fn weights(length: f64, to: u32, filter: FilterType) -> u64 {
+    let support = match filter {
+        FilterType::Box => 0.5,
+        FilterType::CatmullRom => 2.0,
+        FilterType::Lanczos3 => 3.0,
+        _ => 1.0,
+    };
+    let scale = (length / f64::from(to)).max(1.0);
+    let window = (support * scale).ceil() as u64 * 2 + 1;
+    if length == f64::from(to) { 0 } else { window.saturating_mul(u64::from(to)) }
 }
 
 /// The source pixel at the centre of each new one.

@@ -3,7 +3,7 @@
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 
-use crate::decode::decode_raster;
+use crate::decode::{self, decode_raster};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::picture::Raster;
@@ -16,12 +16,15 @@ pub enum ThumbFormat {
     Jpeg,
     /// PNG, transparency kept.
     Png,
-    /// Lossless WebP, transparency kept.
+    /// WebP at quality 85, transparency kept.
     WebP,
 }
 
 /// JPEG quality of thumbnails.
 const JPEG_QUALITY: u8 = 85;
+
+/// WebP quality of thumbnails.
+const WEBP_QUALITY: f32 = 85.0;
 
 /// Longest side a thumbnail may be asked for.
 const MAX_SIDE: u32 = 4096;
@@ -84,10 +87,5 @@ pub(crate) fn encode_png(raster: &Raster) -> Result<Vec<u8>> {
 }
 
 fn encode_webp(raster: &Raster) -> Result<Vec<u8>> {
-    let mut out = Vec::new();
-    let color = if raster.alpha { image_webp::ColorType::Rgba8 } else { image_webp::ColorType::Rgb8 };
-    image_webp::WebPEncoder::new(&mut out)
-        .encode(&raster.data, raster.width, raster.height, color)
-        .map_err(Error::corrupt)?;
-    Ok(out)
+    decode::encode_webp(&raster.data, raster.width, raster.height, raster.alpha, WEBP_QUALITY)
 }

@@ -2,7 +2,7 @@
 //!
 //! Every call must return, with an error or with a picture that is what its header says, within bounds of time and
 //! memory. Memory is counted by the allocator of this test binary, so these tests take turns. What libjpeg-turbo
-//! takes by itself is not counted: it is bounded by the pixels that were allowed.
+//! and libwebp take by themselves is not counted: it is bounded by the pixels that were allowed.
 
 mod common;
 
@@ -14,7 +14,10 @@ use common::random::Random;
 use common::{bombs, memory};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use vs_vision::{Error, Limits, ThumbFormat, contact_sheet, data_uri, decode, inspect, thumbnail};
+use vs_vision::{
+    Crop, CropAlign, Error, Filter, Limits, Preprocess, Resize, Rounding, ThumbFormat, contact_sheet, data_uri, decode,
+    inspect, preprocess_into, thumbnail,
+};
 
 /// What the server would set, but small, so that an allocation beyond it stands out.
 const LIMITS: Limits = Limits { max_bytes: 4 << 20, max_pixels: 1 << 20 };
@@ -154,6 +157,48 @@ fn compressed_bombs_stay_compressed() {
     }
 }
 
+/// A picture may be as long as there are pixels, and one pixel high: a filter that reaches over the whole of it has more
+/// weights than it has pixels.
+#[test]
+fn strips_are_resized_within_bounds() {
+    let _turn = turn();
+    for (width, height) in [(1 << 20, 1), (1, 1 << 20), (1 << 16, 16), (300_000, 2)] {
+        for channels in [1, 4] {
+            let file = bombs::flat_png(width, height, channels);
+            let what = || format!("{width} x {height} of {channels} channels");
+            for format in [ThumbFormat::Jpeg, ThumbFormat::Png] {
+                let made = bounded(&what, || thumbnail(&file, 160, format, &LIMITS));
+                assert!(made.is_ok() || u64::from(width.max(height)) > 300_000, "{}: {made:?}", what());
+            }
+            let picture = decode(&file, &LIMITS).unwrap();
+            for filter in [Filter::Nearest, Filter::Box, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
+                let exact = Resize::Exact { width: 192, height: 192 };
+                let shortest = Resize::ShortestEdge { size: 224, rounding: Rounding::default() };
+                for resize in [exact, shortest] {
+                    let crop = Some(Crop { width: 192, height: 192, align: CropAlign::default() });
+                    let spec = Preprocess { resize, filter, crop, ..Preprocess::default() };
+                    let mut tensor = vec![0f32; spec.output_len()];
+                    let (_, peak) = memory::peak_of(|| preprocess_into(&picture, &spec, &mut tensor).ok());
+                    assert!(peak < 256 << 20, "{} by {filter:?} to {resize:?} took {peak} bytes", what());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn codes_that_no_pixel_uses_take_no_memory() {
+    let _turn = turn();
+    let file = bombs::webp_codes(1 << 14);
+    assert!(file.len() < LIMITS.max_bytes);
+    // The decoder's memory is not the allocator's above.
+    let before = memory::peak_resident();
+    let picture = bounded(&|| "webp of 16,384 codes".to_owned(), || decode(&file, &LIMITS)).unwrap();
+    assert_eq!((picture.width(), picture.height()), (8, 8));
+    let taken = memory::peak_resident() - before;
+    assert!(taken < 64 << 20, "it took {taken} bytes");
+}
+
 #[test]
 fn long_structures_are_walked_in_time() {
     let _turn = turn();
@@ -190,7 +235,7 @@ fn everything_else_survives_too() {
     let limits = Limits { max_pixels: 1 << 23, ..LIMITS };
     let pictures: Vec<_> = sheet.iter().map(|file| Some(&file[..])).collect();
     let captions = vec![Some("\u{0}\u{202E}\u{1F600}caption\n"); pictures.len()];
-    let drawn = contact_sheet(&pictures, 9, &captions, &limits).unwrap();
+    let drawn = contact_sheet(&pictures, 9, &captions, &limits, &mut || ()).unwrap();
     assert!(decode(&drawn, &limits).is_ok());
 }
 

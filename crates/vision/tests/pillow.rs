@@ -103,6 +103,19 @@ fn headers_tell_alpha_and_orientation() {
     assert_eq!(rest.map(|file| info(file).orientation), [6, 5, 8, 1]);
 }
 
+/// The EXIF block of a PNG may stand on either side of the image data.
+#[test]
+fn a_png_may_end_in_its_orientation() {
+    let file = read("decode/orientation-6.png");
+    let find = |kind: &[u8; 4]| file.windows(4).position(|name| name == kind).expect("a chunk") - 4;
+    let (start, end) = (find(b"eXIf"), find(b"IEND"));
+    let length = 12 + u32::from_be_bytes(file[start..start + 4].try_into().unwrap()) as usize;
+    let moved = [&file[..start], &file[start + length..end], &file[start..start + length], &file[end..]].concat();
+    assert_ne!(moved, file);
+    assert_eq!(inspect(&moved, &Limits::default()).unwrap().orientation, 6);
+    assert_eq!(decode(&moved, &Limits::default()).unwrap(), decode(&file, &Limits::default()).unwrap());
+}
+
 /// A specification that does nothing to the values.
 fn raw(resize: Resize, filter: Filter) -> Preprocess {
     Preprocess { resize, filter, scale: 1.0, ..Preprocess::default() }

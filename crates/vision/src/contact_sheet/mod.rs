@@ -27,6 +27,26 @@ const MAX_PICTURES: usize = 1_000;
 /// Most columns of one sheet.
 const MAX_COLUMNS: u32 = 50;
 
+/// Whether [`contact_sheet`] takes so many pictures, columns and captions: for callers that would have to collect them
+/// first.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for less than 1 or more than 1,000 pictures, less than 1 or more than 50 columns, or more
+/// captions than pictures.
+pub fn check_contact_sheet(pictures: usize, columns: u32, captions: usize) -> Result<()> {
+    let invalid = |what| Err(Error::InvalidArgument(what));
+    if !(1..=MAX_COLUMNS).contains(&columns) {
+        return invalid(format!("a contact sheet has 1 to {MAX_COLUMNS} columns, not {columns}"));
+    }
+    if !(1..=MAX_PICTURES).contains(&pictures) {
+        return invalid(format!("a contact sheet has 1 to {MAX_PICTURES} pictures, not {pictures}"));
+    }
+    if captions > pictures {
+        return invalid(format!("{captions} captions for {pictures} pictures"));
+    }
+    Ok(())
+}
+
 const PAPER: Color = [255, 255, 255];
 const FRAME: Color = [222, 222, 226];
 const INK: Color = [45, 45, 50];
@@ -36,10 +56,11 @@ const CROSS: Color = [205, 92, 92];
 /// Draws `pictures` (at most 1,000 files of any readable format) in a grid of `columns` (1..=50) and returns it as PNG.
 ///
 /// Caption *i* goes with picture *i*; captions may be fewer than pictures. Characters without a glyph (the font covers
-/// Latin scripts) are drawn as `?`, long captions are wrapped and cut.
+/// Latin scripts) are drawn as `?`, long captions are wrapped and cut. `between` is called before each picture and may
+/// unwind.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] for another number of columns or pictures, or more captions than pictures;
+/// [`Error::InvalidArgument`] as [`check_contact_sheet`] says;
 /// [`Error::TooManyPixels`] if the sheet itself would exceed `limits`; [`Error::OutOfMemory`]. What is wrong with a single
 /// picture is no error: its box is crossed out.
 pub fn contact_sheet(
@@ -47,13 +68,16 @@ pub fn contact_sheet(
     columns: u32,
     captions: &[Option<&str>],
     limits: &Limits,
+    between: &mut dyn FnMut(),
 ) -> Result<Vec<u8>> {
+    check_contact_sheet(pictures.len(), columns, captions.len())?;
     let captions: Vec<Vec<String>> =
         captions.iter().map(|text| caption::wrap(text.unwrap_or_default(), BOX, CAPTION_LINES)).collect();
-    let grid = Grid::new(pictures.len(), columns, &captions)?;
+    let grid = Grid::new(pictures.len(), columns, &captions);
     limits.check_pixels(grid.width, grid.height)?;
     let mut canvas = Canvas::new(grid.width, grid.height, PAPER)?;
     for (i, picture) in pictures.iter().enumerate() {
+        between();
         let (x, y) = grid.cell(i as u32);
         match thumbnail_of(*picture, limits)? {
             Some(thumbnail) => draw_picture(&mut canvas, x, y, &thumbnail),
@@ -99,20 +123,7 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(pictures: usize, columns: u32, captions: &[Vec<String>]) -> Result<Self> {
-        if !(1..=MAX_COLUMNS).contains(&columns) {
-            return Err(Error::InvalidArgument(format!(
-                "a contact sheet has 1 to {MAX_COLUMNS} columns, not {columns}"
-            )));
-        }
-        if !(1..=MAX_PICTURES).contains(&pictures) {
-            return Err(Error::InvalidArgument(format!(
-                "a contact sheet has 1 to {MAX_PICTURES} pictures, not {pictures}"
-            )));
-        }
-        if captions.len() > pictures {
-            return Err(Error::InvalidArgument(format!("{} captions for {pictures} pictures", captions.len())));
-        }
+    fn new(pictures: usize, columns: u32, captions: &[Vec<String>]) -> Self {
         let pictures = pictures as u32;
         let columns = columns.min(pictures);
         let lines = captions.iter().map(Vec::len).max().unwrap_or(0) as u32;
@@ -120,7 +131,7 @@ impl Grid {
         let row_height = BOX + caption_height + GAP;
         let width = columns * (BOX + GAP) + GAP;
         let height = pictures.div_ceil(columns) * row_height + GAP;
-        Ok(Self { columns, row_height, width, height })
+        Self { columns, row_height, width, height }
     }
 
     /// Top left corner of a picture's box.
@@ -152,7 +163,7 @@ mod tests {
     fn pictures_stand_in_their_cells() {
         let (wide, small) = (png(320, 160, [200, 30, 30]), png(40, 40, [30, 30, 200]));
         let pictures = [Some(&wide[..]), None, Some(&small[..]), Some(b"no picture".as_slice())];
-        let sheet = contact_sheet(&pictures, 3, &[Some("a caption"), None], &LIMITS).unwrap();
+        let sheet = contact_sheet(&pictures, 3, &[Some("a caption"), None], &LIMITS, &mut || ()).unwrap();
         let sheet = decode(&sheet, &LIMITS).unwrap();
         let row_height = BOX + CAPTION_GAP + caption::LINE_HEIGHT + GAP;
         assert_eq!((sheet.width(), sheet.height()), (3 * (BOX + GAP) + GAP, 2 * row_height + GAP));
@@ -179,10 +190,10 @@ mod tests {
         for (pictures, columns, captions) in
             [(&one[..], 0, 0), (&one[..], 51, 0), (&[][..], 1, 0), (&[None; 1001][..], 10, 0), (&one[..], 1, 2)]
         {
-            let result = contact_sheet(pictures, columns, &vec![None; captions], &LIMITS);
+            let result = contact_sheet(pictures, columns, &vec![None; captions], &LIMITS, &mut || ());
             assert!(matches!(result, Err(Error::InvalidArgument(_))), "{} {columns} {captions}", pictures.len());
         }
         let tight = Limits { max_bytes: 1000, max_pixels: 1000 };
-        assert!(matches!(contact_sheet(&one, 1, &[], &tight), Err(Error::TooManyPixels { .. })));
+        assert!(matches!(contact_sheet(&one, 1, &[], &tight, &mut || ()), Err(Error::TooManyPixels { .. })));
     }
 }

@@ -42,6 +42,8 @@ pub(super) fn pixels(bytes: &[u8], header: &Header, limits: &Limits) -> Result<R
     limits.check_pixels(frame.width.into(), frame.height.into())?;
     let (left, top) = (usize::from(frame.left), usize::from(frame.top));
     let (frame_width, frame_height) = (usize::from(frame.width), usize::from(frame.height));
+    // The decoder has the colours' indices besides.
+    limits::probe((frame_width * frame_height * (4 + 1)) as u64)?;
     let mut pixels = limits::zeroed(frame_width * frame_height * 4)?;
     decoder.read_into_buffer(&mut pixels).map_err(Error::corrupt)?;
 

@@ -14,6 +14,8 @@ mod webp;
 
 use image::metadata::Orientation;
 
+pub(crate) use webp::encode as encode_webp;
+
 use crate::error::Result;
 use crate::format::Format;
 use crate::guard::guarded;
@@ -84,7 +86,7 @@ pub(crate) fn decode_raster(bytes: &[u8], limits: &Limits) -> Result<Raster> {
     let raster = guarded(|| match format {
         Format::Jpeg => jpeg::pixels(bytes, &header),
         Format::Png => png::pixels(bytes, &header, limits),
-        Format::WebP => webp::pixels(bytes, &header),
+        Format::WebP => webp::pixels(bytes, &header, limits),
         Format::Gif => gif::pixels(bytes, &header, limits),
         Format::Bmp => bmp::pixels(bytes, &header),
         Format::Tiff => tiff::pixels(bytes, &header),

@@ -8,10 +8,15 @@ use std::io::Cursor;
 use image::metadata::Orientation;
 use png::{BitDepth, ColorType, Decoder, Reader, Transformations};
 
-use super::{Header, exif, spread};
+use super::{Header, exif, sample_count, spread};
 use crate::error::{Error, Result};
 use crate::limits::{self, Limits};
 use crate::picture::Raster;
+
+/// Bytes before the first chunk.
+const SIGNATURE: usize = 8;
+/// Bytes after the body of each chunk.
+const CHECKSUM: usize = 4;
 
 /// Reads up to the image data; the dimensions are held against `limits` before the decoder sizes a row by them.
 fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Reader<Cursor<&'a [u8]>>> {
@@ -34,13 +39,32 @@ pub(super) fn header(bytes: &[u8], limits: &Limits) -> Result<Header> {
     Ok(Header {
         width: info.width,
         height: info.height,
-        orientation: info.exif_metadata.as_deref().map_or(Orientation::NoTransforms, exif::orientation),
+        orientation: exif_block(bytes, info).map_or(Orientation::NoTransforms, exif::orientation),
         has_alpha: matches!(color, ColorType::Rgba | ColorType::GrayscaleAlpha),
     })
 }
 
+/// The EXIF block, which may stand before the image data, where the decoder has read it, or after.
+fn exif_block<'a>(bytes: &'a [u8], info: &'a png::Info<'_>) -> Option<&'a [u8]> {
+    if let Some(block) = &info.exif_metadata {
+        return Some(block);
+    }
+    let mut chunks = bytes.get(SIGNATURE..)?;
+    loop {
+        let (length, rest) = chunks.split_first_chunk::<4>()?;
+        let (kind, rest) = rest.split_first_chunk::<4>()?;
+        let (body, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        if kind == b"eXIf" {
+            return Some(body);
+        }
+        chunks = rest.get(CHECKSUM..)?;
+    }
+}
+
 pub(super) fn pixels(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster> {
     let mut reader = open(bytes, limits)?;
+    // Besides the output the decoder holds some rows as they are stored.
+    limits::probe(reader.info().raw_row_length() as u64 * 4 + sample_count(header, 4) as u64)?;
     let (color, depth) = reader.output_color_type();
     if depth != BitDepth::Eight {
         return Err(Error::unsupported(format!("PNG with {depth:?} bits a sample")));

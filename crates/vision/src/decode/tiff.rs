@@ -17,6 +17,8 @@ use crate::picture::Raster;
 
 /// The value of the ExtraSamples tag for alpha that the colours were multiplied with.
 const ASSOCIATED_ALPHA: u16 = 1;
+/// The value of the SampleFormat tag that is read.
+const UNSIGNED_INTEGER: u16 = 1;
 
 fn open(bytes: &[u8]) -> Result<Decoder<Cursor<&[u8]>>> {
     check_directory(bytes)?;
@@ -50,14 +52,47 @@ fn check_directory(bytes: &[u8]) -> Result<()> {
     fits().ok_or_else(|| Error::corrupt("the TIFF's directory does not fit into the file"))
 }
 
-/// Bytes of one value of a field type, TIFF 6.0 section 2; 0 if there is no such type.
+/// Bytes of one value of a field type, TIFF 6.0 section 2, and of the BigTIFF types, which the decoder takes anywhere. 0
+/// for a type that neither has: the decoder reads no such value.
 fn type_size(field_type: u16) -> u64 {
     match field_type {
         1 | 2 | 6 | 7 => 1,
         3 | 8 => 2,
         4 | 9 | 11 | 13 => 4,
-        5 | 10 | 12 => 8,
+        5 | 10 | 12 | 16 | 17 | 18 => 8,
         _ => 0,
+    }
+}
+
+/// Pixels of tiles beyond four times those of the picture: a small picture may lie in one large tile.
+const TILE_PIXELS: u64 = 1 << 22;
+
+/// Refuses what the decoder would buffer, or read and throw away, without a bound of its own: rows of more samples than
+/// are shown, and tiles that are wider or longer than what they hold. Samples that are none of the colour's come out
+/// wrong besides, where there is a predictor.
+fn check_layout(decoder: &mut Decoder<Cursor<&[u8]>>, header: &Header, channels: usize) -> Result<()> {
+    let samples = decoder.find_tag_unsigned::<u16>(Tag::SamplesPerPixel).map_err(explain)?.unwrap_or(1);
+    if usize::from(samples) != channels {
+        return Err(Error::unsupported(format!("TIFF with {samples} samples a pixel for {channels} of colour")));
+    }
+    let formats = decoder.find_tag_unsigned_vec::<u16>(Tag::SampleFormat).map_err(explain)?.unwrap_or_default();
+    if formats.iter().any(|&format| format != UNSIGNED_INTEGER) {
+        return Err(Error::unsupported("TIFF with signed or floating point samples"));
+    }
+    let mut side = |tag| decoder.find_tag_unsigned::<u32>(tag).map_err(explain);
+    let (width, length) = (side(Tag::TileWidth)?, side(Tag::TileLength)?);
+    if width.is_none() && length.is_none() {
+        return Ok(());
+    }
+    let along = |side: u32, tile: Option<u32>| {
+        let tile = u128::from(tile.unwrap_or(0));
+        (tile > 0).then(|| u128::from(side).div_ceil(tile) * tile)
+    };
+    let tiled = along(header.width, width).zip(along(header.height, length)).map(|(width, height)| width * height);
+    let allowed = 4 * u64::from(header.width) * u64::from(header.height) + TILE_PIXELS;
+    match tiled {
+        Some(pixels) if pixels <= u128::from(allowed) => Ok(()),
+        _ => Err(Error::corrupt("the TIFF's tiles are larger than the picture warrants")),
     }
 }
 
@@ -81,7 +116,7 @@ pub(super) fn pixels(bytes: &[u8], header: &Header) -> Result<Raster> {
     let mut budget = TiffLimits::default();
     budget.decoding_buffer_size = sample_count(header, 8).saturating_add(1 << 16);
     budget.intermediate_buffer_size = budget.decoding_buffer_size.saturating_add(bytes.len());
-    limits::probe(budget.decoding_buffer_size as u64)?;
+    let needed = budget.decoding_buffer_size as u64;
     let mut decoder = decoder.with_limits(budget);
 
     let color = decoder.colortype().map_err(explain)?;
@@ -91,6 +126,8 @@ pub(super) fn pixels(bytes: &[u8], header: &Header) -> Result<Raster> {
         ColorType::RGBA(bits @ (8 | 16)) | ColorType::CMYK(bits @ (8 | 16)) => (4, bits),
         other => return Err(Error::unsupported(format!("TIFF with pixels of {other:?}"))),
     };
+    check_layout(&mut decoder, header, channels)?;
+    limits::probe(needed)?;
     let associated = color_is_multiplied(&mut decoder);
     let mut samples = DecodingResult::U8(Vec::new());
     let layout = decoder.read_image_to_buffer(&mut samples).map_err(explain)?;
@@ -102,7 +139,7 @@ pub(super) fn pixels(bytes: &[u8], header: &Header) -> Result<Raster> {
             high.extend(data.iter().map(|&sample| (sample >> 8) as u8));
             high
         }
-        _ => return Err(Error::unsupported("TIFF with signed or floating point samples")),
+        _ => return Err(Error::corrupt("the TIFF has other samples than it declares")),
     };
     if data.len() != sample_count(header, channels) {
         return Err(Error::corrupt("the TIFF has another number of samples than it declares"));

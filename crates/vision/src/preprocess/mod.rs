@@ -60,7 +60,7 @@ impl Element for u8 {
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] if `spec` is not valid ([`Preprocess::validate`]) or `out` has another length;
-/// [`Error::Unsupported`] if the picture is so elongated that resizing what of it is seen would take hundreds of millions
+/// [`Error::Unsupported`] if the picture is so elongated that resizing what of it is seen would take many millions
 /// of pixels;
 /// [`Error::OutOfMemory`].
 pub fn preprocess_into<T: Element>(picture: &Rgb, spec: &Preprocess, out: &mut [T]) -> Result<()> {

@@ -56,6 +56,18 @@ fn deflated(bytes: &[u8]) -> Vec<u8> {
     zlib.finish().unwrap()
 }
 
+/// A PNG of `channels` (1, 3 or 4) of nothing.
+pub fn flat_png(width: u32, height: u32, channels: u8) -> Vec<u8> {
+    let mut header = [width.to_be_bytes(), height.to_be_bytes()].concat();
+    header.extend([8, [0, 2, 6][usize::from(channels / 2)], 0, 0, 0]);
+    let row = width as usize * usize::from(channels) + 1;
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    file.extend(png_chunk(b"IHDR", &header));
+    file.extend(png_chunk(b"IDAT", &deflated(&vec![0; row * height as usize])));
+    file.extend(png_chunk(b"IEND", b""));
+    file
+}
+
 /// PNGs with `bomb`, zlib data that inflates to far more than any pixels need, wherever zlib data may stand.
 pub fn png_with(bomb: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let pixel = || png_chunk(b"IDAT", &deflated(&[0, 1, 2, 3]));
@@ -102,6 +114,78 @@ fn vp8l(width: u32, height: u32) -> Vec<u8> {
     riff_chunk(b"VP8L", &[&[0x2F][..], &bits.to_le_bytes(), &[0; 32]].concat())
 }
 
+/// Bits, the lowest first, as the lossless bitstream has them.
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Bits {
+    fn push(&mut self, value: u32, count: usize) {
+        for bit in 0..count {
+            if self.used % 8 == 0 {
+                self.bytes.push(0);
+            }
+            *self.bytes.last_mut().unwrap() |= ((value >> bit & 1) as u8) << (self.used % 8);
+            self.used += 1;
+        }
+    }
+
+    /// A code with a single symbol of 8 bits, which then takes none.
+    fn push_constant(&mut self, symbol: u32) {
+        self.push(0b101, 3);
+        self.push(symbol, 8);
+    }
+
+    /// A code of 2,048 symbols of 11 bits, for the alphabet of green, lengths and a colour cache of 2,048.
+    fn push_wide_code(&mut self) {
+        self.push(0, 1);
+        // Lengths of the codes of lengths, in their order 17, 18, 0 to 5, 16, 6 to 11: the lengths 11, "as before" and
+        // "many zeros" have the codes 10, 0 and 11.
+        self.push(15 - 4, 4);
+        for length in [0, 2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2] {
+            self.push(length, 3);
+        }
+        self.push(0, 1);
+        self.push(0b0101, 4);
+        for _ in 0..341 {
+            self.push(0b110, 3);
+        }
+        for zeros in [138, 131, 11] {
+            self.push(0b11, 2);
+            self.push(zeros - 11, 7);
+        }
+    }
+}
+
+/// A lossless WebP of 8 × 8 pixels with `groups` (at most 65,536) groups of codes, of which one is used.
+pub fn webp_codes(groups: u32) -> Vec<u8> {
+    let mut bits = Bits::default();
+    bits.push(0x2F, 8);
+    bits.push(7 | 7 << 14, 32);
+    // No transform; a colour cache of 2 to the power of 11; groups of codes for blocks of 4 × 4.
+    bits.push(0, 1);
+    bits.push(1 | 11 << 1, 5);
+    bits.push(1, 4);
+    // The picture of the groups: no colour cache, and every pixel is the last group.
+    bits.push(0, 1);
+    for sample in [(groups - 1) & 0xFF, (groups - 1) >> 8, 0, 0, 0] {
+        bits.push_constant(sample);
+    }
+    for _ in 0..groups {
+        bits.push_wide_code();
+        for _ in 0..4 {
+            bits.push_constant(0);
+        }
+    }
+    // Pixels: 64 times the first code.
+    for _ in 0..64 {
+        bits.push(0, 11);
+    }
+    webp(&[riff_chunk(b"VP8L", &bits.bytes)])
+}
+
 fn animation_frame(bitstream: Vec<u8>) -> Vec<u8> {
     // Offset 0, 0; 8 × 8 pixels; 100 ms.
     riff_chunk(b"ANMF", &[vec![0, 0, 0, 0, 0, 0, 7, 0, 0, 7, 0, 0, 100, 0, 0, 0], bitstream].concat())
@@ -128,6 +212,22 @@ fn tiff(entries: &[(u16, u32)], next: u32) -> Vec<u8> {
     file.extend(next.to_le_bytes());
     file.extend([0; 64]);
     file
+}
+
+fn sorted(entries: &[(u16, u32)]) -> Vec<(u16, u32)> {
+    let mut entries = entries.to_vec();
+    entries.sort();
+    entries
+}
+
+/// Makes the value of an entry an array of a field type at the end of the file.
+fn array(file: &mut Vec<u8>, entry: usize, field_type: u16, values: &[u8]) {
+    let (at, end) = (10 + 12 * entry, file.len() as u32);
+    let count = values.len() as u32 / if field_type == 3 { 2 } else { 4 };
+    file[at + 2..at + 4].copy_from_slice(&field_type.to_le_bytes());
+    file[at + 4..at + 8].copy_from_slice(&count.to_le_bytes());
+    file[at + 8..at + 12].copy_from_slice(&end.to_le_bytes());
+    file.extend(values);
 }
 
 fn grey_tiff(width: u32, height: u32, rest: &[(u16, u32)]) -> Vec<u8> {
@@ -239,11 +339,52 @@ pub fn hidden_dimensions() -> Vec<(&'static str, Vec<u8>)> {
             "webp lossless frame",
             webp(&[vp8x(ANIMATED, 8, 8), animation_header(), animation_frame(vp8l(16_000, 16_000))]),
         ),
+        (
+            "webp frame behind a chunk of another name",
+            webp(&[vp8x(ANIMATED, 8, 8), animation_header(), {
+                let hidden = [&b"JUNK"[..], &vp8(16_383, 16_383)[4..]].concat();
+                animation_frame([riff_chunk(b"ALPH", &[0; 65]), hidden].concat())
+            }]),
+        ),
         ("gif frame", gif((8, 8), (60_000, 60_000), 1)),
         ("jpeg with two frame headers", two_frames),
         ("apng frame", apng),
         ("tiff tile", grey_tiff(8, 8, &tile)),
         ("tiff strip of 4 GB", grey_tiff(8, 8, &[(273, 8), (278, 8), (279, u32::MAX)])),
+        ("tiff tile of 4 billion columns for the floating point predictor", {
+            let tile = [(317, 3), (322, u32::MAX), (323, 1), (324, 8), (325, 64), (339, 3)];
+            tiff(&sorted(&[&[(256, 1), (257, 1), (258, 16), (259, 1), (262, 2), (277, 4)][..], &tile].concat()), 0)
+        }),
+        ("tiff tile of 4 billion columns", grey_tiff(1, 1, &[(322, u32::MAX), (323, 1), (324, 8), (325, 64)])),
+        ("tiff tiles of padding", {
+            // Each of 10,000 tiles is the same stream, which would inflate to a gigabyte.
+            let zeros = deflated(&vec![0; 1 << 20]);
+            let entries = [(256, 1), (257, 10_000), (258, 8), (259, 8), (262, 1), (277, 1)];
+            let tile = [(322, 0x3FFF_FFFF), (323, 1), (324, 0), (325, 0)];
+            let mut file = tiff(&[&entries[..], &tile].concat(), 0);
+            let data = file.len() as u32;
+            file.extend(&zeros);
+            for (entry, value) in [(8, data), (9, zeros.len() as u32)] {
+                array(&mut file, entry, 4, &value.to_le_bytes().repeat(10_000));
+            }
+            file
+        }),
+        ("tiff of 6,000 extra samples", {
+            let entries = [(256, 1 << 20), (257, 1), (258, 8), (259, 1), (262, 2), (273, 8), (277, 6_003), (278, 1)];
+            let mut file = tiff(&[&entries[..], &[(279, 64), (338, 0)]].concat(), 0);
+            array(&mut file, 9, 3, &[0; 6_000 * 2]);
+            file
+        }),
+        ("tiff of a sample that is no colour", {
+            let entries = [(256, 8), (257, 1), (258, 8), (259, 1), (262, 2), (273, 8), (277, 4), (278, 1)];
+            tiff(&[&entries[..], &[(279, 32), (317, 2), (338, 0)]].concat(), 0)
+        }),
+        ("tiff of 64-bit values beyond its end", {
+            let mut file = grey_tiff(8, 8, &[(273, 8), (278, 8), (279, 64)]);
+            let at = 10 + 12 * 5;
+            file[at + 2..at + 8].copy_from_slice(&[16, 0, 0, 0, 0, 2]);
+            file
+        }),
         ("tiff of 65,535 samples", {
             let entries =
                 [(256, 900), (257, 900), (258, 8), (259, 1), (262, 2), (273, 8), (277, 65_535), (278, 900), (279, 64)];

@@ -52,3 +52,10 @@ pub fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let result = work();
     (result, PEAK.load(Relaxed).saturating_sub(before))
 }
+
+/// The most bytes that the process has had in memory so far, whoever allocated them.
+pub fn peak_resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}

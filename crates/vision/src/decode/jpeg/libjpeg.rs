@@ -1,4 +1,4 @@
-//! libjpeg-turbo, called through `libjpeg.c`: the only unsafe code of this crate.
+//! libjpeg-turbo, called through `libjpeg.c`.
 
 #![allow(unsafe_code)]
 
