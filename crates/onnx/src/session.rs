@@ -20,7 +20,10 @@ use half::{bf16, f16};
 use ort::{
     ep::{self, ExecutionProvider as _},
     logging::LogLevel,
-    session::{SessionInputValue, builder::GraphOptimizationLevel},
+    session::{
+        SessionInputValue,
+        builder::{GraphOptimizationLevel, SessionBuilder},
+    },
     value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType},
 };
 
@@ -198,20 +201,10 @@ impl Session {
     ) -> Result<Self> {
         refuse_if_stopped()?;
         let _blocked = block_signals()?;
-        if provider == Provider::Cuda
-            && !guarded(|| ep::CUDA::is_available().map_err(|error| ort_message(&error))).unwrap_or(false)
-        {
-            return Err(Error::new(
-                ErrorKind::LibraryUnsuitable,
-                "this ONNX Runtime library has no CUDA execution provider",
-            )
-            .with_hint(
-                "Set visual_search.execution_provider to cpu, or name a library built for CUDA in visual_search.onnxruntime_library.",
-            ));
-        }
+        let with_provider = with_provider(runtime, provider)?;
         let session = guarded(|| {
             let message = |error: &dyn std::fmt::Display| ort_message(error);
-            let mut builder = ort::session::Session::builder(runtime.environment()).map_err(|error| message(&error))?;
+            let mut builder = with_provider;
             builder = builder.with_log_level(LogLevel::Fatal).map_err(|error| message(&error))?;
             builder = builder.with_intra_threads(threads).map_err(|error| message(&error))?;
             builder = builder.with_inter_threads(1).map_err(|error| message(&error))?;
@@ -222,10 +215,6 @@ impl Session {
             // Weights are allocated one by one rather than out of the arena for intermediate results, which would
             // round their total up to a power of two.
             builder = builder.with_device_allocated_initializers().map_err(|error| message(&error))?;
-            if provider == Provider::Cuda {
-                let cuda = ep::CUDA::default().build().error_on_failure();
-                builder = builder.with_execution_providers([cuda]).map_err(|error| message(&error))?;
-            }
             for (name, bytes) in external {
                 let added = builder.with_external_initializer_file_in_memory(Path::new(&name), bytes);
                 builder = added.map_err(|error| message(&error))?;
@@ -295,6 +284,47 @@ impl Session {
     }
 }
 
+/// The beginnings of a session: one that computes where `provider` says. What is missing there is no fault of the model.
+fn with_provider(runtime: &Runtime, provider: Provider) -> Result<SessionBuilder> {
+    let unsuitable = |message: String, hint: &str| {
+        Err(Error::new(ErrorKind::LibraryUnsuitable, message)
+            .with_hint(format!("Set visual_search.execution_provider to cpu, or {hint}.")))
+    };
+    let builder =
+        guarded(|| ort::session::Session::builder(runtime.environment()).map_err(|error| ort_message(&error)))
+            .map_err(|reason| {
+                Error::new(ErrorKind::LibraryUnsuitable, format!("ONNX Runtime makes no session: {reason}"))
+            })?;
+    if provider == Provider::Cpu {
+        return Ok(builder);
+    }
+    // It asks what the library was compiled with.
+    if !guarded(|| ep::CUDA::is_available().map_err(|error| ort_message(&error))).unwrap_or(false) {
+        return unsuitable(
+            "this ONNX Runtime library has no CUDA execution provider".into(),
+            "name a library built for CUDA in visual_search.onnxruntime_library",
+        );
+    }
+    // Vectors of both providers stand in one column. TF32, on by default, would round the factors of every product of
+    // theirs to ten bits.
+    let cuda = ep::CUDA::default().with_tf32(false).build().error_on_failure();
+    // This looks for the driver, NVIDIA's libraries and a device.
+    guarded(|| builder.with_execution_providers([cuda]).map_err(|error| ort_message(&error))).or_else(|reason| {
+        unsuitable(
+            format!("the CUDA execution provider cannot start: {}", cuda_reason(&reason)),
+            "give the server an NVIDIA GPU with its driver, and the CUDA and cuDNN libraries that this ONNX Runtime \
+             library was built for",
+        )
+    })
+}
+
+/// What a user can act on, of the message with which the CUDA provider fails: it begins with the C++ function that did.
+fn cuda_reason(message: &str) -> &str {
+    let Some(start) = message.find("CUDA failure") else { return message };
+    let reason = &message[start..];
+    reason.split(" ; ").next().unwrap_or(reason)
+}
+
 impl<'a> Feed<'a> {
     fn tensor(&self) -> Result<SessionInputValue<'a>> {
         let shape = self.shape.clone();
@@ -353,4 +383,21 @@ fn refuse_if_stopped() -> Result<()> {
 
 fn stopped() -> Error {
     Error::new(ErrorKind::Cancelled, "the process is shutting down, its networks have been stopped")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cuda_reason;
+
+    #[test]
+    fn the_reason_why_cuda_cannot_start_is_what_the_user_reads() {
+        // As ONNX Runtime 1.31 reports a driver that sees no device, and a library that is missing.
+        let device = "[with ERRTYPE = cudaError; bool THRW = true] /onnxruntime_src/cuda_call.cc:146 void \
+                      onnxruntime::CudaCall(ERRTYPE, const char*) [with ERRTYPE = cudaError] CUDA failure 100: no \
+                      CUDA-capable device is detected ; GPU=-1 ; hostname=db ; file=/onnxruntime_src/cuda_provider.cc";
+        assert_eq!(cuda_reason(device), "CUDA failure 100: no CUDA-capable device is detected");
+        let library = "Failed to load library libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot \
+                       open shared object file: No such file or directory";
+        assert_eq!(cuda_reason(library), library);
+    }
 }
