@@ -91,7 +91,7 @@ fn list_models() -> TableIterator<
 fn describe_model(name: ServerText<'_>) -> JsonB {
     let describe = || {
         let name = name.to_utf8()?;
-        session::with(|session| session.model(name))?.describe().map_err(model_error)
+        session::with(|session| session.model(name, None))?.describe().map_err(model_error)
     };
     let mut description = describe().or_raise();
     // Where folders lie on the server is a superuser's business.
@@ -105,7 +105,7 @@ fn describe_model(name: ServerText<'_>) -> JsonB {
 fn check_model(name: ServerText<'_>) -> JsonB {
     let check = || {
         let name = name.to_utf8()?;
-        let model = session::with(|session| session.model(name))?;
+        let model = session::with(|session| session.model(name, None))?;
         let trial = model.trial().map_err(model_error)?;
         let memory = model.memory();
         let tag = tag_text(model.bundle().tag());

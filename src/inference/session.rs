@@ -80,12 +80,13 @@ pub struct Embedded {
 
 impl Session {
     fn new() -> Self {
+        vs_onnx::ask_whether_to_stop(asked_to_stop);
         Self { known: HashMap::new(), cache: Cache::new(0), stats: Stats::default() }
     }
 
     /// Embeds one picture with the named model.
     pub fn embed_image(&mut self, name: &str, picture: &[u8]) -> SqlResult<Embedded> {
-        let model = self.model(name)?;
+        let model = self.model(name, Some(Side::Image))?;
         let maker = maker(&model, Side::Image);
         let vector = match self.look_up(maker, picture) {
             Lookup::Hit(vector) => vector,
@@ -103,7 +104,7 @@ impl Session {
     /// # Errors
     /// Those of [`Session::embed_image`], with the 1-based place of the picture that caused it.
     pub fn embed_images(&mut self, name: &str, pictures: &[Option<&[u8]>]) -> SqlResult<Vec<Option<Embedded>>> {
-        let model = self.model(name)?;
+        let model = self.model(name, Some(Side::Image))?;
         let maker = maker(&model, Side::Image);
         let mut vectors: Vec<Option<Rc<[f32]>>> = vec![None; pictures.len()];
         // Where each picture that is not known yet is wanted, in order of first appearance.
@@ -142,7 +143,7 @@ impl Session {
 
     /// Embeds one text with the named model.
     pub fn embed_text(&mut self, name: &str, text: &str) -> SqlResult<Embedded> {
-        let model = self.model(name)?;
+        let model = self.model(name, Some(Side::Text))?;
         let maker = maker(&model, Side::Text);
         let vector = match self.look_up(maker, text.as_bytes()) {
             Lookup::Hit(vector) => vector,
@@ -232,8 +233,8 @@ impl Session {
         vectors.into_iter().map(|vector| Ok(Rc::from(vector.ok_or_else(missing_output)?))).collect()
     }
 
-    /// The named model, loaded.
-    pub fn model(&mut self, name: &str) -> SqlResult<Rc<Model>> {
+    /// The named model, with that side loaded, or as much as is loaded already.
+    pub fn model(&mut self, name: &str, side: Option<Side>) -> SqlResult<Rc<Model>> {
         let options = Options {
             threads: settings::threads(),
             provider: settings::execution_provider(),
@@ -241,16 +242,21 @@ impl Session {
             ..Options::default()
         };
         let known = self.known(name)?;
-        match &known.model {
-            Some(model) if *model.options() == options => Ok(Rc::clone(model)),
-            _ => {
-                known.model = None;
+        if known.model.as_ref().is_some_and(|model| *model.options() != options) {
+            known.model = None;
+        }
+        let model = match &known.model {
+            Some(model) => Rc::clone(model),
+            None => {
                 let runtime = runtime()?;
                 workers::stop_at_exit();
-                let model = Model::load(runtime, known.bundle.clone(), &options).map_err(model_error)?;
-                Ok(Rc::clone(known.model.insert(Rc::new(model))))
+                Rc::new(Model::new(runtime, known.bundle.clone(), &options))
             }
+        };
+        if let Some(side) = side {
+            model.load_side(side).map_err(model_error)?;
         }
+        Ok(Rc::clone(known.model.insert(model)))
     }
 
     /// The files of the named model, read anew if they have changed.
@@ -279,12 +285,12 @@ impl Session {
 
     /// The model if it is loaded now.
     pub fn loaded(&self, name: &str) -> Option<&Rc<Model>> {
-        self.known.get(name)?.model.as_ref()
+        self.known.get(name)?.model.as_ref().filter(|model| model.is_loaded())
     }
 
     /// Number of loaded models and the memory that they take, in bytes.
     pub fn loaded_models(&self) -> (usize, u64) {
-        let loaded = self.known.values().filter_map(|known| known.model.as_ref());
+        let loaded = self.known.values().filter_map(|known| known.model.as_ref()).filter(|model| model.is_loaded());
         loaded.fold((0, 0), |(count, bytes), model| (count + 1, bytes + model.memory().resident))
     }
 
@@ -381,8 +387,19 @@ impl From<Failed> for SqlError {
     }
 }
 
+/// Whether the statement is to end: work that is far from any place where it can makes its way there.
+fn asked_to_stop() -> bool {
+    // SAFETY: reads of flags that signal handlers set, as CHECK_FOR_INTERRUPTS does; called in the backend's own thread.
+    unsafe {
+        pg_sys::InterruptPending != 0
+            && pg_sys::InterruptHoldoffCount == 0
+            && (pg_sys::QueryCancelPending != 0 || pg_sys::ProcDiePending != 0)
+    }
+}
+
 fn maker(model: &Model, side: Side) -> Maker {
-    Maker { model: *model.bundle().digest(), side: side as u8 }
+    // Providers round differently: a cached vector is one of the provider that is asked for.
+    Maker { model: *model.bundle().digest(), side: side as u8 | (model.options().provider as u8) << 1 }
 }
 
 fn milliseconds(started: Instant) -> f64 {
@@ -395,6 +412,10 @@ fn missing_output() -> SqlError {
 
 /// What is wrong with a model or its library, in PostgreSQL's form.
 pub fn model_error(error: Error) -> SqlError {
+    if error.kind() == ErrorKind::Cancelled {
+        // PostgreSQL knows the reason.
+        pgrx::check_for_interrupts!();
+    }
     let code = match error.kind() {
         ErrorKind::LibraryMissing => PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
         ErrorKind::LibraryUnsuitable => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

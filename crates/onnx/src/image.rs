@@ -41,6 +41,7 @@ impl ImageEncoder {
         spec.preprocess.validate().map_err(|error| Error::invalid(error.to_string()))?;
         let port = input(&session, spec)?;
         let (element, fixed_batch) = check_input(port, &spec.preprocess)?;
+        let preprocess = if element == Element::U8 { for_bytes(spec)? } else { spec.preprocess.clone() };
         let name = port.name.clone();
         let batch = session.batch(fixed_batch.unwrap_or(options.batch));
         let pool = Pool {
@@ -51,7 +52,7 @@ impl ImageEncoder {
         let mut encoder = ImageEncoder {
             session,
             input: name,
-            preprocess: spec.preprocess.clone(),
+            preprocess,
             element,
             batch,
             fixed_batch,
@@ -61,7 +62,7 @@ impl ImageEncoder {
         // A first run tells the shape of the output, which graphs often leave open, and warms up the session.
         let prepared = [encoder.prepare(&sample()?)?];
         let tensor = encoder.run(&prepared)?;
-        encoder.pool.pooling = spec.pooling.unwrap_or(Pool::by_rank(tensor.shape.len(), Pooling::Cls));
+        encoder.pool.pooling = spec.pooling.unwrap_or(Pool::by_rank(tensor.shape.len(), spec.tokens.into()));
         encoder.dims = encoder.pool.vectors(&tensor, encoder.rows(1), 1, None)?[0].len();
         Ok(encoder)
     }
@@ -84,8 +85,9 @@ impl ImageEncoder {
         self.pool.pooling
     }
 
-    pub(crate) fn layout(&self) -> Layout {
-        self.preprocess.layout
+    /// What is done to a picture.
+    pub(crate) fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
     }
 
     pub(crate) fn element(&self) -> &'static str {
@@ -216,6 +218,44 @@ fn input<'a>(session: &'a Session, spec: &ImageSpec) -> Result<&'a Port> {
     }
 }
 
+/// The preprocessing for an input of bytes. Graphs that take bytes scale them themselves, so that is left out where it is
+/// only the default, or was meant for the network before it was exported. Anything else must leave samples apart: the
+/// usual scale turns all of them into 0 or 1.
+fn for_bytes(spec: &ImageSpec) -> Result<Preprocess> {
+    let (given, default) = (&spec.preprocess, Preprocess::default());
+    let is_default = (given.scale, given.mean, given.std) == (default.scale, default.mean, default.std);
+    if is_default || spec.classifier.is_some() {
+        return Ok(Preprocess { scale: 1.0, mean: [0.0; 3], std: [1.0; 3], ..given.clone() });
+    }
+    for channel in 0..3 {
+        let value = |sample: u8| (f32::from(sample) * given.scale - given.mean[channel]) / given.std[channel];
+        let mut values: Vec<u8> = (0..=u8::MAX).map(|sample| value(sample).round() as u8).collect();
+        values.dedup();
+        if values.len() < 64 {
+            return Err(Error::invalid(format!(
+                "the input takes bytes, of which \"scale\", \"mean\" and \"std\" leave {} different ones",
+                values.len()
+            ))
+            .with_hint("Without them, samples are fed as they are."));
+        }
+    }
+    Ok(given.clone())
+}
+
+/// The most pictures, or texts, that a graph may fix the size of a batch to.
+pub(crate) const MAX_BATCH: usize = 1024;
+/// The most values of one input: a batch of the largest pictures in use.
+const MAX_INPUT: usize = 1 << 28;
+
+/// Refuses a batch that nobody wants to fill for one picture. `len` are the values of one.
+fn check_batch(batch: Option<usize>, len: usize) -> Result<()> {
+    let Some(batch) = batch else { return Ok(()) };
+    if batch > MAX_BATCH || batch.checked_mul(len).is_none_or(|values| values > MAX_INPUT) {
+        return Err(Error::limit(format!("the graph takes {batch} pictures at a time, which is too many")));
+    }
+    Ok(())
+}
+
 /// Holds the input against what preprocessing makes; gives its element type and its batch size, where it is fixed.
 fn check_input(port: &Port, preprocess: &Preprocess) -> Result<(Element, Option<usize>)> {
     let element = port.element.filter(|element| matches!(element, Element::F32 | Element::F16 | Element::U8));
@@ -235,7 +275,9 @@ fn check_input(port: &Port, preprocess: &Preprocess) -> Result<(Element, Option<
         Some([batch, axes @ ..])
             if axes.len() == 3 && axes.iter().zip(made).all(|(&axis, made)| axis < 0 || axis == made) =>
         {
-            Ok((element, usize::try_from(*batch).ok().filter(|&batch| batch > 0)))
+            let batch = usize::try_from(*batch).ok().filter(|&batch| batch > 0);
+            check_batch(batch, preprocess.output_len())?;
+            Ok((element, batch))
         }
         shape => Err(Error::invalid(format!(
             "the input \"{}\" has shape {:?}, and preprocessing makes [batch, {}, {}, {}] (layout {layout})",

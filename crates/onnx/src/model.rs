@@ -17,6 +17,7 @@ use crate::{
     error::{Error, ErrorKind, Result, reserve},
     graph::Graph,
     image::{ImageEncoder, Prepared},
+    interrupt,
     manifest::MAX_DIMS,
     memory::{Resident, Usage, trim},
     output,
@@ -72,16 +73,33 @@ pub struct Model {
 }
 
 impl Model {
-    /// Makes a model of a bundle and loads the image side, or the text side where there is no other. Fails with
+    /// Makes a model of a bundle and loads nothing yet.
+    pub fn new(runtime: &'static Runtime, bundle: Bundle, options: &Options) -> Self {
+        Model { runtime, bundle, options: options.clone(), image: OnceLock::new(), text: OnceLock::new() }
+    }
+
+    /// Makes a model of a bundle and loads the image side, or the text side where there is no other. Fails as
+    /// [`load_side`](Model::load_side) does.
+    pub fn load(runtime: &'static Runtime, bundle: Bundle, options: &Options) -> Result<Self> {
+        let model = Model::new(runtime, bundle, options);
+        let side = if model.bundle.spec().image.is_some() { Side::Image } else { Side::Text };
+        model.load_side(side)?;
+        Ok(model)
+    }
+
+    /// Loads a side, if that was not done before. Fails with [`ErrorKind::NoSuchSide`], with
     /// [`ErrorKind::ModelInvalid`] where the network does not load or does not fit its specification, with
     /// [`ErrorKind::BadOutput`] where a first run yields no embedding.
-    pub fn load(runtime: &'static Runtime, bundle: Bundle, options: &Options) -> Result<Self> {
-        let model = Model { runtime, bundle, options: options.clone(), image: OnceLock::new(), text: OnceLock::new() };
-        match model.bundle.spec().image {
-            Some(_) => drop(model.image()?),
-            None => drop(model.text()?),
+    pub fn load_side(&self, side: Side) -> Result<()> {
+        match side {
+            Side::Image => self.image().map(drop),
+            Side::Text => self.text().map(drop),
         }
-        Ok(model)
+    }
+
+    /// Whether any side is loaded.
+    pub fn is_loaded(&self) -> bool {
+        self.image.get().is_some() || self.text.get().is_some()
     }
 
     /// The files it was made of.
@@ -195,7 +213,7 @@ impl Model {
             value["image"] = json!({
                 "inputs": ports(image.session().inputs()),
                 "outputs": ports(image.session().outputs()),
-                "layout": image.layout(),
+                "preprocess": image.preprocess(),
                 "element": image.element(),
                 "batch": image.fixed_batch().map_or(json!("any"), |batch| json!(batch)),
                 "pooling": image.pooling(),
@@ -230,6 +248,7 @@ impl Model {
             let mut times = Vec::new();
             let mut prepare_ms = f64::INFINITY;
             for _ in 0..5 {
+                interrupt::check()?;
                 let start = Instant::now();
                 let prepared = encoder.prepare(&picture)?;
                 prepare_ms = prepare_ms.min(milliseconds(start));
@@ -246,6 +265,7 @@ impl Model {
             let mut times = Vec::new();
             let mut prepare_ms = f64::INFINITY;
             for _ in 0..5 {
+                interrupt::check()?;
                 let start = Instant::now();
                 encoder.tokens("a photo of a red shoe")?;
                 prepare_ms = prepare_ms.min(milliseconds(start));
@@ -300,8 +320,7 @@ impl Model {
             let used = Graph::parse(&part)?;
             let mut external = Vec::new();
             for location in used.external_files() {
-                let content = self.bundle.read(&beside(file, location)?, MAX_FILE)?;
-                external.push(((*location).to_owned(), Arc::from(content)));
+                external.push(((*location).to_owned(), self.bundle.read_weights(&beside(file, location)?)?));
             }
             let weights =
                 part.len() as u64 + external.iter().map(|(_, bytes): &(_, Arc<[u8]>)| bytes.len() as u64).sum::<u64>();

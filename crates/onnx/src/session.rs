@@ -302,7 +302,8 @@ fn with_provider(runtime: &Runtime, provider: Provider) -> Result<SessionBuilder
     if !guarded(|| ep::CUDA::is_available().map_err(|error| ort_message(&error))).unwrap_or(false) {
         return unsuitable(
             "this ONNX Runtime library has no CUDA execution provider".into(),
-            "name a library built for CUDA in visual_search.onnxruntime_library",
+            "name a library built for CUDA in visual_search.onnxruntime_library and start a new session, as this one \
+             keeps the library it has",
         );
     }
     // Vectors of both providers stand in one column. TF32, on by default, would round the factors of every product of

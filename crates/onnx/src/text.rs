@@ -10,7 +10,8 @@ use tokenizers::{PaddingDirection, Tokenizer, TruncationParams};
 use vs_vision::Layout;
 
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, ErrorKind, Result, reserve},
+    image::MAX_BATCH,
     manifest::{Padding, Pooling, TextSpec},
     pool::Pool,
     runtime::guarded,
@@ -66,6 +67,11 @@ impl TextEncoder {
         let (inputs, axes) = inputs(&session, spec)?;
         let fixed = |axis: usize| usize::try_from(axes[axis]).ok().filter(|&size| size > 0);
         let (fixed_batch, fixed_tokens) = (fixed(0), fixed(1));
+        if fixed_batch.is_some_and(|batch| batch > MAX_BATCH) || fixed_tokens.is_some_and(|tokens| tokens > MAX_TOKENS) {
+            return Err(Error::limit(format!(
+                "the graph takes texts of shape {axes:?}; {MAX_BATCH} of {MAX_TOKENS} tokens are possible"
+            )));
+        }
 
         let truncation = tokenizer.get_truncation().cloned().unwrap_or_default();
         let declared = tokenizer.get_truncation().map(|truncation| truncation.max_length);
@@ -105,7 +111,13 @@ impl TextEncoder {
         };
         // A first run tells the shape of the output, which graphs often leave open, and warms up the session.
         let tokens = encoder.tokens("a photo")?;
-        let rank = encoder.run(&[&tokens])?.0.shape.len();
+        let mut first = encoder.run(&[&tokens]);
+        // Some graphs take one number of tokens only and do not say so: the most there can be.
+        if first.is_err() && encoder.padded.is_none() && spec.max_tokens.is_some() {
+            encoder.padded = Some(max_tokens);
+            first = encoder.run(&[&tokens]).or(first);
+        }
+        let rank = first?.0.shape.len();
         encoder.pool.pooling = spec.pooling.unwrap_or(Pool::by_rank(rank, Pooling::MeanTokens));
         encoder.dims = encoder.vectors(&[&tokens])?[0].len();
         Ok(encoder)
@@ -194,10 +206,17 @@ impl TextEncoder {
         let mut wide: Vec<Vec<i64>> = Vec::new();
         let mut narrow: Vec<Vec<i32>> = Vec::new();
         for input in &self.inputs {
-            let values = || rows.iter().flat_map(|tokens| (0..len).map(|at| self.value(input.role, tokens, at, len)));
+            let values = rows.iter().flat_map(|tokens| (0..len).map(|at| self.value(input.role, tokens, at, len)));
             let is_narrow = input.element == Element::I32;
-            narrow.push(if is_narrow { values().map(|value| value as i32).collect() } else { Vec::new() });
-            wide.push(if is_narrow { Vec::new() } else { values().collect() });
+            let mut wide_values = reserve(if is_narrow { 0 } else { batch * len }, "a batch of texts")?;
+            let mut narrow_values = reserve(if is_narrow { batch * len } else { 0 }, "a batch of texts")?;
+            if is_narrow {
+                narrow_values.extend(values.map(|value| value as i32));
+            } else {
+                wide_values.extend(values);
+            }
+            narrow.push(narrow_values);
+            wide.push(wide_values);
         }
         let feeds: Vec<Feed<'_>> = (self.inputs.iter().zip(&wide).zip(&narrow))
             .map(|((input, wide), narrow)| Feed {

@@ -17,10 +17,13 @@ use std::{
 use crate::{
     builtin,
     error::{Error, Result, reserve},
+    interrupt,
 };
 
 /// Longest relative path a manifest may name, in bytes.
 const MAX_PATH: usize = 512;
+/// Bytes read between two looks at whether to stop.
+const PIECE: usize = 1 << 20;
 /// Entries looked at in one folder.
 const MAX_ENTRIES: usize = 4096;
 
@@ -105,6 +108,28 @@ impl Files {
         }
     }
 
+    /// As [`read`](Files::read), for content that is shared with a session: it is never in memory twice.
+    pub(crate) fn read_shared(&self, name: &str, limit: u64) -> Result<Arc<[u8]>> {
+        let Files::Folder(folder) = self else { return Ok(Arc::from(self.find_builtin(name)?)) };
+        let (mut file, len) = folder.open(name, limit)?;
+        // An Arc allocates infallibly: what could not be reserved a moment before is an error and not an abort.
+        drop(reserve::<u8>(len as usize, name)?);
+        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, len as usize).collect();
+        let Some(space) = Arc::get_mut(&mut bytes) else { return Err(changed(name)) };
+        for piece in space.chunks_mut(PIECE) {
+            interrupt::check()?;
+            file.read_exact(piece).map_err(|error| match error.kind() {
+                IoKind::UnexpectedEof => changed(name),
+                _ => Error::io(&folder.path.join(name), &error),
+            })?;
+        }
+        match file.read(&mut [0]) {
+            Ok(0) => Ok(bytes),
+            Ok(_) => Err(changed(name)),
+            Err(error) => Err(Error::io(&folder.path.join(name), &error)),
+        }
+    }
+
     /// Hands the content of a file of at most `limit` bytes to `sink`, its length first, then the bytes in pieces.
     pub(crate) fn stream(&self, name: &str, limit: u64, sink: &mut dyn Sink) -> Result<()> {
         match self {
@@ -117,10 +142,11 @@ impl Files {
             Files::Folder(folder) => {
                 let (mut file, len) = folder.open(name, limit)?;
                 sink.begin(name, len);
-                let mut buffer = reserve(1 << 20, "a read buffer")?;
-                buffer.resize(1 << 20, 0u8);
+                let mut buffer = reserve(PIECE, "a read buffer")?;
+                buffer.resize(PIECE, 0u8);
                 let mut total = 0;
                 loop {
+                    interrupt::check()?;
                     match file.read(&mut buffer) {
                         Ok(0) if total == len => return Ok(()),
                         Ok(0) => return Err(changed(name)),

@@ -28,8 +28,10 @@ use crate::{
     output,
 };
 
-/// The largest file a model may have: what protobuf, and so an ONNX file, can hold.
+/// The largest ONNX file: what protobuf can hold.
 pub const MAX_FILE: u64 = 2 << 30;
+/// The largest file of weights beside an ONNX file: they exist because that one cannot hold more.
+pub(crate) const MAX_WEIGHTS: u64 = 64 << 30;
 /// The largest JSON file read, in bytes; tokenizers with 250,000 entries take 30 MB.
 pub(crate) const MAX_JSON: u64 = 128 << 20;
 /// Files a model may consist of.
@@ -97,7 +99,7 @@ impl Bundle {
         let make = || {
             let mut spec = manifest::read(&files)?;
             let members = members(&mut spec, &files)?;
-            let digest = digest(&members, &files)?;
+            let digest = digest(&members, spec.understood()?.as_deref(), &files)?;
             if !files.unchanged() {
                 return Err(Error::invalid("its files changed while they were read").with_hint("Try again."));
             }
@@ -128,7 +130,8 @@ impl Bundle {
     }
 
     /// SHA-256 over, for each file in the order of [`files`](Bundle::files): the length of its name, its name, the
-    /// length of its content, its content; lengths as 64-bit big-endian numbers.
+    /// length of its content, its content; lengths as 64-bit big-endian numbers. For a model without a manifest, what its
+    /// files were understood to say follows as a file without a name.
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
     }
@@ -143,6 +146,11 @@ impl Bundle {
     /// before every use.
     pub fn is_current(&self) -> bool {
         self.files.unchanged()
+    }
+
+    /// The content of one of the model's files of weights.
+    pub(crate) fn read_weights(&self, name: &str) -> Result<std::sync::Arc<[u8]>> {
+        self.files.read_shared(name, MAX_WEIGHTS)
     }
 
     /// The content of one of the model's files.
@@ -225,7 +233,7 @@ pub(crate) fn beside(onnx: &str, location: &str) -> Result<String> {
     })
 }
 
-fn digest(members: &[String], files: &Files) -> Result<[u8; 32]> {
+fn digest(members: &[String], understood: Option<&[u8]>, files: &Files) -> Result<[u8; 32]> {
     struct Hasher(Sha256);
     impl files::Sink for Hasher {
         fn begin(&mut self, name: &str, len: u64) {
@@ -239,7 +247,13 @@ fn digest(members: &[String], files: &Files) -> Result<[u8; 32]> {
     }
     let mut hasher = Hasher(Sha256::new());
     for name in members {
-        files.stream(name, MAX_FILE, &mut hasher)?;
+        files.stream(name, MAX_WEIGHTS, &mut hasher)?;
+    }
+    // What a manifest leaves open is a matter of its format. An export's files say less, and what is made of them is
+    // part of the model: were it understood otherwise one day, the vectors would be others.
+    if let Some(understood) = understood {
+        files::Sink::begin(&mut hasher, "", understood.len() as u64);
+        files::Sink::update(&mut hasher, understood);
     }
     Ok(hasher.0.finalize().into())
 }

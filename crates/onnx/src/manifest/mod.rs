@@ -45,6 +45,17 @@ pub struct Spec {
     pub(crate) files: Vec<String>,
 }
 
+impl Spec {
+    /// How the files of a model without a manifest are understood, in a form that stays the same as long as that does.
+    pub(crate) fn understood(&self) -> Result<Option<Vec<u8>>> {
+        if self.source == native::FILE {
+            return Ok(None);
+        }
+        let sides = serde_json::to_vec(&(&self.image, &self.text));
+        sides.map(Some).map_err(|error| Error::invalid(error.to_string()))
+    }
+}
+
 /// The image side of a model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,10 +80,40 @@ pub struct ImageSpec {
     /// Whether vectors are scaled to length 1.
     #[serde(default)]
     pub normalize: bool,
-    /// Where the network is a classifier, that is, computes none of `output` or names none: take what its last linear
-    /// layer reads.
+    /// Where the network may be a classifier, how to tell: its embedding is then what its last linear layer reads.
     #[serde(skip)]
-    pub(crate) behind_classifier: bool,
+    pub(crate) classifier: Option<Classifier>,
+    /// How an output that is a sequence of tokens becomes one vector.
+    #[serde(skip)]
+    pub(crate) tokens: Tokens,
+}
+
+/// What is known of a network that may be a classifier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Classifier {
+    /// It is one by its own words.
+    pub(crate) certain: bool,
+    /// The number of classes, if it has any.
+    pub(crate) classes: Option<usize>,
+}
+
+/// How a sequence of tokens becomes one vector where nothing is said about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tokens {
+    /// The first one is the class token.
+    #[default]
+    Cls,
+    /// There is no class token: the mean.
+    Mean,
+}
+
+impl From<Tokens> for Pooling {
+    fn from(tokens: Tokens) -> Self {
+        match tokens {
+            Tokens::Cls => Pooling::Cls,
+            Tokens::Mean => Pooling::MeanTokens,
+        }
+    }
 }
 
 /// The text side of a model.

@@ -191,7 +191,7 @@ fn descriptions_and_trials_name_what_matters() {
     assert_eq!(description["name"], "test-model");
     assert_eq!(description["dims"], 6);
     assert_eq!(description["image"]["pooling"], "none");
-    assert_eq!(description["image"]["layout"], "nchw");
+    assert_eq!(description["image"]["preprocess"]["layout"], "nchw");
     assert_eq!(description["image"]["inputs"][0]["shape"], json!([-1, 3, 8, 8]));
     assert_eq!(description["specification"]["image"]["normalize"], true);
     assert_eq!(description["runtime"]["provider"], "cpu");

@@ -10,7 +10,7 @@
 //! | two encoders (CLIP, SigLIP) | the projected vectors, else the pooled ones; scaled to length 1, as their scores do |
 //! | ViT, DeiT | the class token of the last layer |
 //! | DINOv2, DINOv3, Swin, BEiT, ResNet, ConvNeXt … | the pooled output, else the class token or the mean of the map |
-//! | any of them exported as a classifier | what its last linear layer reads |
+//! | any with one encoder, exported as a classifier | what its last linear layer reads |
 
 mod onnx;
 mod processor;
@@ -20,7 +20,7 @@ mod timm;
 use serde_json::Value;
 use vs_vision::Preprocess;
 
-use super::{ImageSpec, Outputs, Spec, check};
+use super::{Classifier, ImageSpec, Outputs, Spec, Tokens, check};
 use crate::{
     bundle::Files,
     error::{Error, Result},
@@ -41,7 +41,9 @@ pub(super) fn read(files: &Files) -> Result<Spec> {
     let config = json(files, CONFIG)?;
     let mut named = vec![CONFIG.to_owned()];
     let model_type = string(&config, "model_type");
-    let two_encoders = config.get("vision_config").is_some() && config.get("text_config").is_some();
+    // Some configurations name the family and nothing else; the files tell.
+    let separate = || Ok(onnx::find(files, &["vision_model"])?.is_some() && onnx::find(files, &["text_model"])?.is_some());
+    let two_encoders = (config.get("vision_config").is_some() && config.get("text_config").is_some()) || separate()?;
 
     let preprocess = preprocess(files, &config, &mut named)?;
     let image =
@@ -85,7 +87,21 @@ fn image(file: String, config: &Value, two_encoders: bool, preprocess: Preproces
         layout: None,
         pooling: None,
         normalize: two_encoders,
-        behind_classifier: true,
+        classifier: Some(if two_encoders { Classifier::default() } else { classifier(config) }),
+        // Their last layer is pooled by the mean; the others begin with a class token.
+        tokens: if matches!(string(config, "model_type"), "swin" | "swinv2") { Tokens::Mean } else { Tokens::Cls },
+    }
+}
+
+/// What the configuration says of the classes that a network tells apart.
+fn classifier(config: &Value) -> Classifier {
+    let names = config.get("architectures").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let number = |object: &Value| object.get("num_classes").and_then(Value::as_u64);
+    let labels = config.get("id2label").and_then(Value::as_object).map(|labels| labels.len() as u64);
+    let classes = number(config).or_else(|| number(config.get("pretrained_cfg")?)).or(labels);
+    Classifier {
+        certain: { names }.any(|name| name.ends_with("ForImageClassification")),
+        classes: classes.and_then(|classes| usize::try_from(classes).ok()).filter(|&classes| classes > 0),
     }
 }
 
@@ -105,12 +121,25 @@ fn preprocess(files: &Files, config: &Value, named: &mut Vec<String>) -> Result<
             continue;
         }
         named.push(name.to_owned());
+        // timm's networks come with classes that only say so; what is done is in their own configuration.
+        if !processor::is_known(&processor, string(config, "model_type"))
+            && let Some(read) = timm_config(config)
+        {
+            return read;
+        }
         return processor::read(&processor, string(config, "model_type")).map_err(|error| error.within(name));
     }
-    if let Some(pretrained) = config.get("pretrained_cfg") {
-        return timm::read(pretrained).map_err(|error| error.within(CONFIG));
+    if let Some(read) = timm_config(config) {
+        return read;
     }
     Err(Error::invalid(format!("no {} says what is done to a picture", PROCESSORS.join(" or "))).with_hint(MANIFEST))
+}
+
+/// What timm's keys say, in an object of their own or, in older files, beside the others.
+fn timm_config(config: &Value) -> Option<Result<Preprocess>> {
+    let own = config.get("pretrained_cfg").filter(|value| value.is_object());
+    let pretrained = own.or_else(|| Some(config).filter(|config| config.get("input_size").is_some()))?;
+    Some(timm::read(pretrained).map_err(|error| error.within(CONFIG)))
 }
 
 const MANIFEST: &str = "A manifest.json in the model's folder can say what the export leaves open.";

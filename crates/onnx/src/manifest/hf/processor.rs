@@ -106,11 +106,20 @@ fn class(name: &str) -> Option<Class> {
     })
 }
 
+/// Whether the class that the configuration `processor` names, or the `model_type`, is one that can be read.
+pub(super) fn is_known(processor: &Value, model_type: &str) -> bool {
+    class(class_name(processor, model_type)).is_some()
+}
+
+fn class_name<'a>(processor: &'a Value, model_type: &'a str) -> &'a str {
+    let names = [string(processor, "image_processor_type"), string(processor, "feature_extractor_type"), model_type];
+    names.into_iter().find(|name| !name.is_empty()).unwrap_or("unnamed")
+}
+
 /// What the configuration `processor` says is done to a picture; `model_type` stands in for a class that it does not
 /// name.
 pub(super) fn read(processor: &Value, model_type: &str) -> Result<Preprocess> {
-    let names = [string(processor, "image_processor_type"), string(processor, "feature_extractor_type"), model_type];
-    let name = names.into_iter().find(|name| !name.is_empty()).unwrap_or("unnamed");
+    let name = class_name(processor, model_type);
     let class = class(name).ok_or_else(|| {
         Error::invalid(format!("image processors of class \"{name}\" are not known")).with_hint(MANIFEST)
     })?;

@@ -41,6 +41,12 @@ pub(super) fn read(files: &Files, config: &Value, named: &mut Vec<String>) -> Re
 
     // SigLIP reads its vector off the last position and was trained on texts padded to the full length.
     let siglip = string(config, "model_type").starts_with("siglip");
+    // SigLIP 2 was trained on lower case. Its published tokenizers leave that to the caller, and say so or have the class
+    // of another network's tokenizer. What a tokenizer does itself it may do twice.
+    let class = string(&settings, "tokenizer_class");
+    let lowercase = settings.get("do_lower_case").and_then(Value::as_bool).unwrap_or(false)
+        || string(config, "model_type") == "siglip2"
+        || (siglip && (class.starts_with("Gemma") || class.starts_with("Siglip2")));
     let pad_id = match settings.get("pad_token") {
         Some(Value::String(token)) => token_id(files, token)?,
         Some(Value::Object(token)) => {
@@ -57,7 +63,7 @@ pub(super) fn read(files: &Files, config: &Value, named: &mut Vec<String>) -> Re
         max_tokens: if siglip { max_tokens.or(Some(64)) } else { max_tokens },
         padding: if siglip { Padding::Max } else { Padding::None },
         pad_id,
-        lowercase: string(config, "model_type") == "siglip2",
+        lowercase,
         pooling: None,
         normalize: true,
     }))
