@@ -96,10 +96,17 @@ impl Files {
             Files::Builtin(_) => Ok(Cow::Borrowed(self.find_builtin(name)?)),
             Files::Folder(folder) => {
                 let (mut file, len) = folder.open(name, limit)?;
-                let mut bytes = reserve(len as usize + 1, name)?;
-                // One byte more than expected shows a file that has grown.
-                let read = (&mut file).take(len + 1).read_to_end(&mut bytes);
-                read.map_err(|error| Error::io(&folder.path.join(name), &error))?;
+                let mut bytes: Vec<u8> = reserve(len as usize + 1, name)?;
+                loop {
+                    interrupt::check()?;
+                    // One byte more than expected shows a file that has grown.
+                    let wanted = (len + 1 - bytes.len() as u64).min(PIECE as u64);
+                    let read = (&mut file).take(wanted).read_to_end(&mut bytes);
+                    let read = read.map_err(|error| Error::io(&folder.path.join(name), &error))?;
+                    if (read as u64) < wanted || bytes.len() as u64 > len {
+                        break;
+                    }
+                }
                 if bytes.len() as u64 != len {
                     return Err(changed(name));
                 }

@@ -201,6 +201,69 @@ write(
     [weight("repeats", np.array([1, 1, 10, 10], np.int64))],
 )
 
+write(
+    "huge_batch",
+    picture_nodes(),
+    [tensor("pixels", T.FLOAT, [2**40, 3, SIDE, SIDE])],
+    [tensor("logits", T.FLOAT, [2**40, CLASSES])],
+    PICTURE_WEIGHTS,
+)
+write(
+    "huge_tokens",
+    TEXT_NODES[:1],
+    [tensor("input_ids", T.INT64, ["n", 2**40])],
+    [tensor("tokens", T.FLOAT, ["n", 2**40, WIDTH])],
+    TEXT_WEIGHTS[:1],
+)
+
+# Takes nine tokens, as its positions do, and does not say so.
+write(
+    "text_nine",
+    [
+        helper.make_node("Gather", ["words", "input_ids"], ["found"]),
+        helper.make_node("Add", ["found", "positions"], ["tokens"]),
+        helper.make_node("ReduceMean", ["tokens"], ["text_embeds"], axes=[1], keepdims=0),
+    ],
+    [tensor("input_ids", T.INT64, ["n", "t"])],
+    [tensor("text_embeds", T.FLOAT, ["n", WIDTH])],
+    [TEXT_WEIGHTS[0], weight("positions", np.zeros((1, 9, WIDTH), np.float32))],
+)
+
+# A projection whose output has a name of its own, and that is no classifier.
+write(
+    "projection",
+    [*picture_nodes()[:4], helper.make_node("MatMul", ["embedding", "classifier"], ["projected"])],
+    [tensor("pixels", T.FLOAT, ["n", 3, SIDE, SIDE])],
+    [tensor("projected", T.FLOAT, ["n", CLASSES])],
+    PICTURE_WEIGHTS,
+)
+
+# A classifier whose last layer is a convolution.
+write(
+    "convolved_classifier",
+    [
+        *picture_nodes()[:3],
+        helper.make_node("Conv", ["pooled", "last"], ["scores"]),
+        helper.make_node("Flatten", ["scores"], ["logits"]),
+    ],
+    [tensor("pixels", T.FLOAT, ["n", 3, SIDE, SIDE])],
+    [tensor("logits", T.FLOAT, ["n", CLASSES])],
+    [*PICTURE_WEIGHTS[:2], weight("last", CLASSIFIER.T.reshape(CLASSES, CHANNELS, 1, 1).copy())],
+)
+
+# The places of a feature map as tokens, none of which stands for all.
+write(
+    "token_map",
+    [
+        *picture_nodes()[:2],
+        helper.make_node("Reshape", ["map", "places"], ["rows"]),
+        helper.make_node("Transpose", ["rows"], ["last_hidden_state"], perm=[0, 2, 1]),
+    ],
+    [tensor("pixels", T.FLOAT, ["n", 3, SIDE, SIDE])],
+    [tensor("last_hidden_state", T.FLOAT, ["n", 16, CHANNELS])],
+    [*PICTURE_WEIGHTS[:2], weight("places", np.array([0, CHANNELS, 16], np.int64))],
+)
+
 
 def convolve(pixels):
     """The feature map [6,4,4] of a picture [3,8,8]."""

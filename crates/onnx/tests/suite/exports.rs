@@ -169,3 +169,123 @@ fn what_an_export_lacks_is_named() {
         2e-6,
     );
 }
+
+/// As published for MobileCLIP: the configuration names a family, and the files tell that there are two encoders.
+#[test]
+fn two_encoders_without_their_configurations() {
+    let folder = export(&[
+        ("config.json", Json(json!({ "model_type": "clip", "transformers.js_config": {} }))),
+        ("preprocessor_config.json", Json(processor())),
+        ("tokenizer.json", Committed("tokenizer.json")),
+        ("tokenizer_config.json", Json(json!({ "model_max_length": 9, "tokenizer_class": "CLIPTokenizer" }))),
+        ("onnx/vision_model.onnx", Committed("dual.onnx")),
+        ("onnx/text_model.onnx", Committed("text_nine.onnx")),
+    ]);
+    let model = folder.load().expect("a model");
+    assert_eq!(model.sides(), [Side::Image, Side::Text]);
+    let vector = image(&model, large());
+    let norm: f32 = vector.iter().map(|value| value * value).sum();
+    assert!((norm - 1.0).abs() < 1e-5, "scaled to length 1, as its scores do");
+    assert_eq!(model.embed_texts(&["a red shirt"], &mut || false).expect("a vector")[0].len(), vector.len());
+    let description = model.describe().expect("a description");
+    assert_eq!(description["text"]["padded_to"], 9, "the graph takes no other number of tokens");
+}
+
+/// As published for SigLIP 2: lower-casing is left to the caller.
+#[test]
+fn what_is_not_in_the_tokenizer_is_done_before_it() {
+    let mut tokenizer: Value = serde_json::from_slice(&fixture("tokenizer.json")).expect("JSON");
+    tokenizer["normalizer"] = Value::Null;
+    for (model_type, settings, lower) in [
+        ("siglip", json!({ "tokenizer_class": "GemmaTokenizer" }), true),
+        ("siglip", json!({ "tokenizer_class": "SiglipTokenizer", "do_lower_case": true }), true),
+        ("siglip2", json!({}), true),
+        ("siglip", json!({ "tokenizer_class": "T5Tokenizer" }), false),
+        ("clip", json!({ "do_lower_case": false }), false),
+    ] {
+        let folder = export(&[
+            ("config.json", Json(dual(model_type))),
+            ("preprocessor_config.json", Json(processor())),
+            ("tokenizer.json", Json(tokenizer.clone())),
+            ("tokenizer_config.json", Json(settings.clone())),
+            ("model.onnx", Committed("dual.onnx")),
+        ]);
+        let tokens = folder.load().expect("a model").tokens("Red SHIRT").expect("tokens");
+        assert_eq!(tokens, if lower { [3, 4] } else { [1, 1] }, "{model_type}, {settings}");
+    }
+}
+
+#[test]
+fn an_only_output_is_the_embedding_unless_it_is_known_to_be_scores() {
+    let logits = || numbers(&expected()["pictures"][1]["logits"]);
+    let gap = || numbers(&expected()["pictures"][1]["gap"]);
+    let plain = || {
+        json!({ "image_processor_type": "ViTImageProcessor", "size": 8, "image_mean": [0, 0, 0], "image_std": [1, 1, 1] })
+    };
+    let of = |config: Value, file: &'static str| {
+        let files = [
+            ("config.json", Json(config)),
+            ("preprocessor_config.json", Json(plain())),
+            ("model.onnx", Committed(file)),
+        ];
+        export(&files).load()
+    };
+    let vit = json!({ "model_type": "vit" });
+    let model = of(vit.clone(), "projection.onnx").expect("a model");
+    assert_close(&image(&model, picture(1)), &logits(), 2e-6);
+    for (key, value) in [
+        ("architectures", json!(["ViTForImageClassification"])),
+        ("num_classes", json!(10)),
+        ("id2label", (0..10).map(|class| (class.to_string(), json!("a class"))).collect::<serde_json::Map<_, _>>().into()),
+    ] {
+        let mut config = vit.clone();
+        config[key] = value;
+        let model = of(config, "projection.onnx").expect("a model");
+        assert_close(&image(&model, picture(1)), &gap(), 2e-6);
+    }
+    let mut other = vit.clone();
+    other["num_classes"] = json!(1000);
+    let model = of(other, "projection.onnx").expect("a model");
+    assert_close(&image(&model, picture(1)), &logits(), 2e-6);
+
+    let error = of(vit, "convolved_classifier.onnx").err().expect("scores are no embedding");
+    assert_eq!(error.kind(), ErrorKind::ModelInvalid);
+    assert!(error.message().contains("classifier") && error.hint().is_some(), "{error}");
+}
+
+#[test]
+fn a_network_without_a_class_token_is_pooled_by_the_mean() {
+    for (model_type, key) in [("swin", Some("gap")), ("dinov2", None)] {
+        let processor = json!({
+            "image_processor_type": "ViTImageProcessor", "size": 8, "image_mean": [0, 0, 0], "image_std": [1, 1, 1]
+        });
+        let model = export(&[
+            ("config.json", Json(json!({ "model_type": model_type }))),
+            ("preprocessor_config.json", Json(processor)),
+            ("model.onnx", Committed("token_map.onnx")),
+        ]);
+        let vector = image(&model.load().expect("a model"), picture(2));
+        let case = &expected()["pictures"][2];
+        let first: Vec<f32> = numbers(&case["map"]).iter().step_by(16).copied().collect();
+        assert_close(&vector, &key.map_or(first, |key| numbers(&case[key])), 2e-6);
+    }
+}
+
+/// As published for timm's networks: the processor's class says nothing, timm's keys do, here beside the others.
+#[test]
+fn timm_s_keys_stand_in_for_a_class_that_is_not_known() {
+    let config = json!({
+        "architecture": "mobilenetv4_conv_small", "num_classes": 10, "input_size": [3, 8, 8], "crop_pct": 1.0,
+        "interpolation": "bilinear", "mean": [0, 0, 0], "std": [1, 1, 1], "fixed_input_size": false
+    });
+    for class in ["ImageFeatureExtractor", "TimmWrapperImageProcessor"] {
+        let processor = json!({ "feature_extractor_type": class, "size": { "shortest_edge": 300 } });
+        let model = export(&[
+            ("config.json", Json(config.clone())),
+            ("preprocessor_config.json", Json(processor)),
+            ("onnx/model.onnx", Committed("picture.onnx")),
+        ]);
+        let model = model.load().expect("a model");
+        assert_close(&image(&model, picture(3)), &numbers(&expected()["pictures"][3]["gap"]), 2e-6);
+    }
+}

@@ -52,6 +52,19 @@ fn rounds() -> usize {
 }
 
 #[test]
+fn a_graph_cannot_size_what_it_is_fed() {
+    let image = image_manifest("huge_batch.onnx", &json!({}));
+    let text = json!({
+        "format": 1, "text": { "file": "huge_tokens.onnx", "tokenizer": "tokenizer.json", "max_tokens": 77 }
+    });
+    for (file, manifest) in [("huge_batch.onnx", image), ("huge_tokens.onnx", text)] {
+        let folder = ModelFolder::new(&[file, "tokenizer.json"], &manifest);
+        let error = folder.load().err().expect(file);
+        assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{file}: {error}");
+    }
+}
+
+#[test]
 fn mutated_networks_load_or_are_refused() {
     let mut random = Random(7);
     let (mut loaded, mut refused) = (0, 0);

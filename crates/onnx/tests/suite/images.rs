@@ -82,6 +82,22 @@ fn bytes_with_channels_last() {
 }
 
 #[test]
+fn bytes_are_fed_as_they_are() {
+    let of = |more: Value| {
+        let mut preprocess = json!({ "resize": { "mode": "exact", "width": 8, "height": 8 }, "layout": "nhwc" });
+        preprocess.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        image_model("picture_u8.onnx", &json!({ "preprocess": preprocess })).load()
+    };
+    let model = of(json!({})).expect("a model");
+    check(&model, "gap", TOLERANCE);
+    assert_eq!(model.describe().expect("a description")["image"]["preprocess"]["scale"], 1.0);
+    let error = of(json!({ "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5] })).err().expect("hardly any values");
+    assert!(error.message().contains("scale") && error.hint().is_some(), "{error}");
+    // A graph may want its bytes mapped.
+    assert!(of(json!({ "scale": 0.5, "mean": [-64.0, -64.0, -64.0] })).is_ok());
+}
+
+#[test]
 fn weights_in_another_file() {
     let manifest = image_manifest("picture_external.onnx", &json!({}));
     let folder = crate::common::ModelFolder::new(&["picture_external.onnx", "picture_external.data"], &manifest);

@@ -163,3 +163,20 @@ fn texts_that_cannot_be_embedded_are_refused_at_load() {
         assert!(error.message().contains("tokenizer.json"), "{error}");
     }
 }
+
+/// Words are looked for without the network for pictures, even where that is broken.
+#[test]
+fn a_side_is_loaded_when_it_is_needed() {
+    let manifest = json!({
+        "format": 1, "dims": 4,
+        "image": { "file": "not_a_number.onnx", "preprocess": { "resize": { "mode": "exact", "width": 8, "height": 8 } } },
+        "text": { "file": "text.onnx", "tokenizer": "tokenizer.json" }
+    });
+    let folder = ModelFolder::new(&["not_a_number.onnx", "text.onnx", "tokenizer.json"], &manifest);
+    let model = Model::new(runtime(), folder.bundle().expect("a bundle"), &Options::default());
+    assert!(!model.is_loaded());
+    model.load_side(Side::Text).expect("the text side");
+    assert!(model.is_loaded());
+    check(&model, "mean");
+    assert_eq!(model.load_side(Side::Image).expect_err("no numbers").kind(), ErrorKind::BadOutput);
+}
