@@ -1,7 +1,7 @@
 //! Cancelling: an embedding that runs is the last one.
 
 use fastrand::Rng;
-use pg_test::{Database, Stats, error_of, memory_of, pictures, wait_until};
+use pg_test::{Database, Stats, error_of, memory_of, pictures, shared_cluster, wait_until};
 use postgres::Client;
 use std::time::{Duration, Instant};
 
@@ -153,6 +153,26 @@ fn a_contact_sheet_ends_with_the_picture_at_hand() {
     // The rest is room for a busy machine; all of it would be a thousand times one.
     let limit = Duration::from_millis(300) + one * 20 + Duration::from_secs(2);
     assert!(passed < limit, "cancelled after {passed:?}; one picture takes {one:?}");
+}
+
+#[test]
+fn reading_a_large_model_can_be_cancelled() {
+    let database = Database::shared("cancel_loading");
+    let mut session = database.connect();
+    let _watch = database.watch();
+    let manifest = br#"{ "format": 1, "image": { "file": "large.onnx", "preprocess": {} } }"#;
+    let folder = "models/large-on-disk";
+    shared_cluster().write_file(&format!("{folder}/manifest.json"), manifest);
+    let network = shared_cluster().write_file(&format!("{folder}/large.onnx"), b"");
+    // Takes no room on the disk, and seconds to read and to find out that it is no network.
+    let file = std::fs::File::options().write(true).open(&network).unwrap();
+    file.set_len(2 << 30).unwrap();
+    for sql in ["SELECT visual_search.check_model('large-on-disk')", "SELECT count(*) FROM visual_search.models"] {
+        let error = error_of(&mut session, &format!("SET statement_timeout = 30; {sql}"));
+        assert_eq!(error.code().code(), "57014", "{sql}: {}", error.message());
+        assert!(error.message().contains("statement timeout"), "{}", error.message());
+    }
+    std::fs::remove_dir_all(network.parent().unwrap()).unwrap();
 }
 
 #[test]
