@@ -17,6 +17,7 @@
 
 mod cluster;
 mod database;
+pub mod documentation;
 mod embedding;
 mod installation;
 mod keeper;

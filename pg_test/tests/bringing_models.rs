@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use pg_test::documentation::{page, repository, statements};
 use pg_test::{Database, describe, pictures, shared_cluster};
 use postgres::Client;
 use postgres::SimpleQueryMessage::Row;
@@ -13,10 +14,6 @@ use serde_json::Value;
 /// exports of the families' own Python code.
 const MODELS: [(&str, &str); 5] =
     [("clip", "clip"), ("siglip", "siglip"), ("dinov2", "dinov2"), ("resnet18", "resnet-int8"), ("own", "convnext")];
-
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository")
-}
 
 /// Puts a folder and what it holds into the shared cluster's folder of models.
 fn install(name: &str, folder: &Path) {
@@ -37,14 +34,6 @@ fn install_models() {
     }
 }
 
-/// The statements of the page's SQL, in order and without comments.
-fn statements() -> Vec<String> {
-    let page = fs::read_to_string(repository().join("docs/models.md")).unwrap();
-    let blocks = page.split("```sql\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let code = blocks.flat_map(str::lines).map(|line| line.split("--").next().unwrap()).collect::<Vec<_>>().join("\n");
-    code.split(';').map(|statement| statement.trim().to_owned()).filter(|statement| !statement.is_empty()).collect()
-}
-
 fn dims(session: &mut Client, model: &str) -> i32 {
     let row = session.query_one("SELECT dims, problem FROM visual_search.models WHERE name = $1", &[&model]).unwrap();
     assert_eq!(row.get::<_, Option<String>>(1), None, "{model}");
@@ -61,7 +50,7 @@ fn the_sql_of_the_page_works() {
         session.execute("INSERT INTO products VALUES ($1, $2)", &[&id, &pictures::photo(id as u64)]).unwrap();
     }
     let clip = dims(&mut session, "clip");
-    let statements = statements();
+    let statements = statements(&page("docs/models.md"));
     assert!(statements.len() >= 8, "{statements:#?}");
     for (name, _) in MODELS {
         assert!(statements.iter().any(|sql| sql.contains(&format!("'{name}'"))), "the page does not mention {name}");

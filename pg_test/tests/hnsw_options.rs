@@ -206,7 +206,7 @@ fn rows_of_another_model() {
     assert_eq!(
         more,
         "Index \"by_likeness\" holds embeddings of model 0000000a. Embed all rows with one model. \
-                      To change the model, set the column to NULL, VACUUM the table, and embed again."
+                      To change the model, fill and index a second column, and drop this one."
     );
     run(&mut session, &format!("DROP INDEX by_likeness; INSERT INTO items VALUES (1, '{other}')"));
     let (code, message, _) = refused(&mut session, "CREATE INDEX by_likeness ON items USING vs_hnsw (embedding)");

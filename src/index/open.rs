@@ -114,9 +114,7 @@ pub fn check_tags(index: Index, ours: u32, theirs: u32) -> SqlResult<()> {
         format!("embeddings from different models: {} and {}", literal::tag_text(theirs), literal::tag_text(ours)),
     )
     .detail(format!("Index \"{}\" holds embeddings of model {}.", index.name(), literal::tag_text(ours)))
-    .hint(
-        "Embed all rows with one model. To change the model, set the column to NULL, VACUUM the table, and embed again.",
-    ))
+    .hint("Embed all rows with one model. To change the model, fill and index a second column, and drop this one."))
 }
 
 /// The error for an index that cannot be what we wrote.

@@ -49,16 +49,7 @@ impl ImageEncoder {
             layout: spec.layout.unwrap_or(spec.preprocess.layout),
             normalize: spec.normalize,
         };
-        let mut encoder = ImageEncoder {
-            session,
-            input: name,
-            preprocess,
-            element,
-            batch,
-            fixed_batch,
-            pool,
-            dims: 0,
-        };
+        let mut encoder = ImageEncoder { session, input: name, preprocess, element, batch, fixed_batch, pool, dims: 0 };
         // A first run tells the shape of the output, which graphs often leave open, and warms up the session.
         let prepared = [encoder.prepare(&sample()?)?];
         let tensor = encoder.run(&prepared)?;

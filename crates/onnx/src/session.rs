@@ -221,7 +221,11 @@ impl Session {
             }
             builder.commit_from_memory(model).map_err(|error| message(&error))
         })
-        .map_err(|reason| Error::invalid(format!("ONNX Runtime cannot load it: {reason}")))?;
+        .map_err(|reason| match cuda_reason(&reason) {
+            // The device is first spoken to here.
+            Some(lacking) if provider == Provider::Cuda => cuda_cannot_start(lacking),
+            _ => Error::invalid(format!("ONNX Runtime cannot load it: {reason}")),
+        })?;
 
         let inputs = session.inputs().iter().map(Port::of).collect();
         let outputs = session.outputs().iter().map(Port::of).collect();
@@ -286,10 +290,6 @@ impl Session {
 
 /// The beginnings of a session: one that computes where `provider` says. What is missing there is no fault of the model.
 fn with_provider(runtime: &Runtime, provider: Provider) -> Result<SessionBuilder> {
-    let unsuitable = |message: String, hint: &str| {
-        Err(Error::new(ErrorKind::LibraryUnsuitable, message)
-            .with_hint(format!("Set visual_search.execution_provider to cpu, or {hint}.")))
-    };
     let builder =
         guarded(|| ort::session::Session::builder(runtime.environment()).map_err(|error| ort_message(&error)))
             .map_err(|reason| {
@@ -300,30 +300,38 @@ fn with_provider(runtime: &Runtime, provider: Provider) -> Result<SessionBuilder
     }
     // It asks what the library was compiled with.
     if !guarded(|| ep::CUDA::is_available().map_err(|error| ort_message(&error))).unwrap_or(false) {
-        return unsuitable(
+        return Err(unsuitable(
             "this ONNX Runtime library has no CUDA execution provider".into(),
             "name a library built for CUDA in visual_search.onnxruntime_library and start a new session, as this one \
              keeps the library it has",
-        );
+        ));
     }
     // Vectors of both providers stand in one column. TF32, on by default, would round the factors of every product of
     // theirs to ten bits.
     let cuda = ep::CUDA::default().with_tf32(false).build().error_on_failure();
-    // This looks for the driver, NVIDIA's libraries and a device.
-    guarded(|| builder.with_execution_providers([cuda]).map_err(|error| ort_message(&error))).or_else(|reason| {
-        unsuitable(
-            format!("the CUDA execution provider cannot start: {}", cuda_reason(&reason)),
-            "give the server an NVIDIA GPU with its driver, and the CUDA and cuDNN libraries that this ONNX Runtime \
-             library was built for",
-        )
-    })
+    // This looks for the driver and NVIDIA's libraries.
+    guarded(|| builder.with_execution_providers([cuda]).map_err(|error| ort_message(&error)))
+        .map_err(|reason| cuda_cannot_start(cuda_reason(&reason).unwrap_or(&reason)))
 }
 
-/// What a user can act on, of the message with which the CUDA provider fails: it begins with the C++ function that did.
-fn cuda_reason(message: &str) -> &str {
-    let Some(start) = message.find("CUDA failure") else { return message };
-    let reason = &message[start..];
-    reason.split(" ; ").next().unwrap_or(reason)
+fn unsuitable(message: String, hint: &str) -> Error {
+    Error::new(ErrorKind::LibraryUnsuitable, message)
+        .with_hint(format!("Set visual_search.execution_provider to cpu, or {hint}."))
+}
+
+fn cuda_cannot_start(reason: &str) -> Error {
+    unsuitable(
+        format!("the CUDA execution provider cannot start: {reason}"),
+        "give the server an NVIDIA GPU with its driver, and the CUDA and cuDNN libraries that this ONNX Runtime library \
+         was built for",
+    )
+}
+
+/// What a user can act on, of the message with which a call to CUDA fails: it begins with the C++ function that made the
+/// call. Nothing of other messages.
+fn cuda_reason(message: &str) -> Option<&str> {
+    let reason = &message[message.find("CUDA failure")?..];
+    reason.split(" ; ").next()
 }
 
 impl<'a> Feed<'a> {
@@ -396,9 +404,9 @@ mod tests {
         let device = "[with ERRTYPE = cudaError; bool THRW = true] /onnxruntime_src/cuda_call.cc:146 void \
                       onnxruntime::CudaCall(ERRTYPE, const char*) [with ERRTYPE = cudaError] CUDA failure 100: no \
                       CUDA-capable device is detected ; GPU=-1 ; hostname=db ; file=/onnxruntime_src/cuda_provider.cc";
-        assert_eq!(cuda_reason(device), "CUDA failure 100: no CUDA-capable device is detected");
+        assert_eq!(cuda_reason(device), Some("CUDA failure 100: no CUDA-capable device is detected"));
         let library = "Failed to load library libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot \
                        open shared object file: No such file or directory";
-        assert_eq!(cuda_reason(library), library);
+        assert_eq!(cuda_reason(library), None);
     }
 }

@@ -67,7 +67,8 @@ impl TextEncoder {
         let (inputs, axes) = inputs(&session, spec)?;
         let fixed = |axis: usize| usize::try_from(axes[axis]).ok().filter(|&size| size > 0);
         let (fixed_batch, fixed_tokens) = (fixed(0), fixed(1));
-        if fixed_batch.is_some_and(|batch| batch > MAX_BATCH) || fixed_tokens.is_some_and(|tokens| tokens > MAX_TOKENS) {
+        if fixed_batch.is_some_and(|batch| batch > MAX_BATCH) || fixed_tokens.is_some_and(|tokens| tokens > MAX_TOKENS)
+        {
             return Err(Error::limit(format!(
                 "the graph takes texts of shape {axes:?}; {MAX_BATCH} of {MAX_TOKENS} tokens are possible"
             )));

@@ -219,9 +219,7 @@ fn what_is_not_in_the_tokenizer_is_done_before_it() {
 fn an_only_output_is_the_embedding_unless_it_is_known_to_be_scores() {
     let logits = || numbers(&expected()["pictures"][1]["logits"]);
     let gap = || numbers(&expected()["pictures"][1]["gap"]);
-    let plain = || {
-        json!({ "image_processor_type": "ViTImageProcessor", "size": 8, "image_mean": [0, 0, 0], "image_std": [1, 1, 1] })
-    };
+    let plain = || json!({ "image_processor_type": "ViTImageProcessor", "size": 8, "image_mean": [0, 0, 0], "image_std": [1, 1, 1] });
     let of = |config: Value, file: &'static str| {
         let files = [
             ("config.json", Json(config)),
@@ -236,7 +234,10 @@ fn an_only_output_is_the_embedding_unless_it_is_known_to_be_scores() {
     for (key, value) in [
         ("architectures", json!(["ViTForImageClassification"])),
         ("num_classes", json!(10)),
-        ("id2label", (0..10).map(|class| (class.to_string(), json!("a class"))).collect::<serde_json::Map<_, _>>().into()),
+        (
+            "id2label",
+            (0..10).map(|class| (class.to_string(), json!("a class"))).collect::<serde_json::Map<_, _>>().into(),
+        ),
     ] {
         let mut config = vit.clone();
         config[key] = value;

@@ -42,7 +42,8 @@ pub(super) fn read(files: &Files) -> Result<Spec> {
     let mut named = vec![CONFIG.to_owned()];
     let model_type = string(&config, "model_type");
     // Some configurations name the family and nothing else; the files tell.
-    let separate = || Ok(onnx::find(files, &["vision_model"])?.is_some() && onnx::find(files, &["text_model"])?.is_some());
+    let separate =
+        || Ok(onnx::find(files, &["vision_model"])?.is_some() && onnx::find(files, &["text_model"])?.is_some());
     let two_encoders = (config.get("vision_config").is_some() && config.get("text_config").is_some()) || separate()?;
 
     let preprocess = preprocess(files, &config, &mut named)?;
