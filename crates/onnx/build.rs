@@ -2,10 +2,16 @@
 //!
 //! The result is one Rust expression, `[(folder name, [(file name, bytes)])]`, which `src/builtin.rs` includes. Only
 //! the manifest, ONNX graphs and tokenizers are taken; training code, model cards and pictures stay out.
+//!
+//! Compiles the C side of `src/trap.rs` besides.
 
 use std::{env, fmt::Write as _, fs, io, path::Path};
 
 fn main() -> io::Result<()> {
+    const TRAP: &str = "src/trap.c";
+    println!("cargo::rerun-if-changed={TRAP}");
+    cc::Build::new().file(TRAP).warnings(true).extra_warnings(true).compile("vs_trap");
+
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
     println!("cargo::rerun-if-changed={}", models.display());
 

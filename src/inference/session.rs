@@ -8,7 +8,7 @@ use crate::error::{SqlError, SqlResult};
 use crate::pictures::{limits, picture_error};
 use crate::settings;
 use pgrx::{PgSqlErrorCode, pg_sys};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::ops::ControlFlow;
@@ -19,7 +19,11 @@ use vs_cache::{Cache, Key, Lookup, Maker};
 use vs_onnx::{Bundle, Error, ErrorKind, Model, Options, Origin, Prepared, Runtime, Side};
 
 thread_local! {
-    static SESSION: &'static RefCell<Session> = Box::leak(Box::new(RefCell::new(Session::new())));
+    static SESSION: Cell<&'static RefCell<Session>> = Cell::new(new_session());
+}
+
+fn new_session() -> &'static RefCell<Session> {
+    Box::leak(Box::new(RefCell::new(Session::new())))
 }
 
 /// Pictures that go into one run of a network: enough to use the processor well, few enough to cancel soon. More bring
@@ -31,7 +35,15 @@ const CHUNK: usize = 64;
 
 /// Runs `f` on this backend's state. `f` must not call SQL.
 pub fn with<R>(f: impl FnOnce(&mut Session) -> R) -> R {
-    SESSION.with(|session| f(&mut session.borrow_mut()))
+    SESSION.with(|session| {
+        if let Ok(mut current) = session.get().try_borrow_mut() {
+            return f(&mut current);
+        }
+        // Nothing in here calls itself, so whoever borrowed it never came back: PostgreSQL answers an arithmetic fault
+        // with a long jump. What was under way is left as it is, and the backend begins anew.
+        session.set(new_session());
+        f(&mut session.get().borrow_mut())
+    })
 }
 
 /// What this backend has done since it started, or since its statistics were reset.
@@ -112,6 +124,7 @@ impl Session {
         let mut place: HashMap<Key, usize> = HashMap::new();
         for (i, picture) in pictures.iter().enumerate() {
             let Some(picture) = picture else { continue };
+            pgrx::check_for_interrupts!();
             match self.look_up(maker, picture) {
                 Lookup::Hit(vector) => vectors[i] = Some(vector),
                 Lookup::Miss(key) => {
@@ -242,7 +255,7 @@ impl Session {
             ..Options::default()
         };
         let known = self.known(name)?;
-        if known.model.as_ref().is_some_and(|model| *model.options() != options) {
+        if known.model.as_ref().is_some_and(|model| *model.options() != options || model.has_faulted()) {
             known.model = None;
         }
         let model = match &known.model {

@@ -41,6 +41,7 @@ mod runtime;
 mod session;
 mod signals;
 mod text;
+mod trap;
 
 pub use builtin::{Files as BuiltinFiles, builtin};
 pub use bundle::{Bundle, MAX_FILE, Origin, check_name, list};

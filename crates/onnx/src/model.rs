@@ -102,6 +102,12 @@ impl Model {
         self.image.get().is_some() || self.text.get().is_some()
     }
 
+    /// Whether a network of it was given up after an arithmetic fault: it is to be loaded anew.
+    pub fn has_faulted(&self) -> bool {
+        self.image.get().is_some_and(|image| image.encoder.session().has_faulted())
+            || self.text.get().is_some_and(|text| text.encoder.session().has_faulted())
+    }
+
     /// The files it was made of.
     pub fn bundle(&self) -> &Bundle {
         &self.bundle

@@ -58,9 +58,10 @@ impl Runtime {
             return Ok(runtime);
         }
         refuse_telemetry();
-        let version = inspect(path)?;
+        // A library may make threads as soon as it is loaded.
         let _blocked = SignalsBlocked::new()
             .map_err(|error| Error::new(ErrorKind::LibraryUnsuitable, format!("could not block signals: {error}")))?;
+        let version = inspect(path)?;
         let environment = guarded(|| {
             // Errors come back as values; nothing is to be written to the host's standard error besides.
             let silent = Arc::new(|_: ort::logging::LogLevel, _: &str, _: &str, _: &str, _: &str| {});

@@ -32,7 +32,11 @@ use crate::{
     graph::Graph,
     runtime::{Runtime, guarded, ort_message},
     signals::SignalsBlocked,
+    trap::{Fault, trapped},
 };
+
+/// What an arithmetic fault is called. An integer divided by zero is ONNX Runtime's own error.
+const FAULT: &str = "an integer division in it overflowed";
 
 /// Values one output tensor may have: a batch of the largest feature maps in use, 1 GiB as `f32`.
 const MAX_OUTPUT: usize = 1 << 28;
@@ -161,15 +165,22 @@ type Slot = Mutex<Option<ort::session::Session>>;
 static LIVE: Mutex<Vec<Weak<Slot>>> = Mutex::new(Vec::new());
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
-/// Ends every session of the process and joins their threads; whatever is run or loaded afterwards fails with
-/// [`ErrorKind::Cancelled`]. For a host that is about to exit without unwinding. The environment and the library stay
-/// loaded. Must not be called while a run is under way in the same thread; waits for runs in others.
+/// Ends every session of the process that is at rest, and joins its threads; whatever is run or loaded afterwards fails
+/// with [`ErrorKind::Cancelled`]. For a host that is about to exit without unwinding. The environment and the library stay
+/// loaded. Waits for nothing: a run that is under way may be one that the host has jumped out of, and would never end.
 pub fn stop() {
     STOPPED.store(true, Ordering::SeqCst);
-    let live = std::mem::take(&mut *lock(&LIVE));
+    let live = match LIVE.try_lock() {
+        Ok(mut live) => std::mem::take(&mut *live),
+        Err(TryLockError::Poisoned(live)) => std::mem::take(&mut *live.into_inner()),
+        Err(TryLockError::WouldBlock) => return,
+    };
     for session in live.iter().filter_map(Weak::upgrade) {
-        let ended = lock(&session).take();
-        drop(ended);
+        match session.try_lock() {
+            Ok(mut session) => drop(session.take()),
+            Err(TryLockError::Poisoned(session)) => drop(session.into_inner().take()),
+            Err(TryLockError::WouldBlock) => {}
+        }
     }
 }
 
@@ -182,6 +193,10 @@ pub(crate) struct Session {
     /// As many as may run at a time; at least one.
     slots: RwLock<Vec<Arc<Slot>>>,
     provider: Provider,
+    /// ONNX Runtime makes no threads to run it.
+    alone: bool,
+    /// A run ended in an arithmetic fault, and its session was given up.
+    faulted: AtomicBool,
     /// What comes of an item depends on the others of its batch.
     mixes_items: bool,
     inputs: Vec<Port>,
@@ -202,30 +217,35 @@ impl Session {
         refuse_if_stopped()?;
         let _blocked = block_signals()?;
         let with_provider = with_provider(runtime, provider)?;
-        let session = guarded(|| {
-            let message = |error: &dyn std::fmt::Display| ort_message(error);
-            let mut builder = with_provider;
-            builder = builder.with_log_level(LogLevel::Fatal).map_err(|error| message(&error))?;
-            builder = builder.with_intra_threads(threads).map_err(|error| message(&error))?;
-            builder = builder.with_inter_threads(1).map_err(|error| message(&error))?;
-            builder = builder.with_parallel_execution(false).map_err(|error| message(&error))?;
-            builder = builder.with_intra_op_spinning(false).map_err(|error| message(&error))?;
-            builder = builder.with_inter_op_spinning(false).map_err(|error| message(&error))?;
-            builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(|error| message(&error))?;
-            // Weights are allocated one by one rather than out of the arena for intermediate results, which would
-            // round their total up to a power of two.
-            builder = builder.with_device_allocated_initializers().map_err(|error| message(&error))?;
-            for (name, bytes) in external {
-                let added = builder.with_external_initializer_file_in_memory(Path::new(&name), bytes);
-                builder = added.map_err(|error| message(&error))?;
-            }
-            builder.commit_from_memory(model).map_err(|error| message(&error))
-        })
-        .map_err(|reason| match cuda_reason(&reason) {
-            // The device is first spoken to here.
-            Some(lacking) if provider == Provider::Cuda => cuda_cannot_start(lacking),
-            _ => Error::invalid(format!("ONNX Runtime cannot load it: {reason}")),
-        })?;
+        let alone = threads == 1;
+        let made = trapped(alone, || {
+            guarded(|| {
+                let message = |error: &dyn std::fmt::Display| ort_message(error);
+                let mut builder = with_provider;
+                builder = builder.with_log_level(LogLevel::Fatal).map_err(|error| message(&error))?;
+                builder = builder.with_intra_threads(threads).map_err(|error| message(&error))?;
+                builder = builder.with_inter_threads(1).map_err(|error| message(&error))?;
+                builder = builder.with_parallel_execution(false).map_err(|error| message(&error))?;
+                builder = builder.with_intra_op_spinning(false).map_err(|error| message(&error))?;
+                builder = builder.with_inter_op_spinning(false).map_err(|error| message(&error))?;
+                builder =
+                    builder.with_optimization_level(GraphOptimizationLevel::All).map_err(|error| message(&error))?;
+                // Weights are allocated one by one rather than out of the arena for intermediate results, which would
+                // round their total up to a power of two.
+                builder = builder.with_device_allocated_initializers().map_err(|error| message(&error))?;
+                for (name, bytes) in external {
+                    let added = builder.with_external_initializer_file_in_memory(Path::new(&name), bytes);
+                    builder = added.map_err(|error| message(&error))?;
+                }
+                builder.commit_from_memory(model).map_err(|error| message(&error))
+            })
+        });
+        let session =
+            made.unwrap_or_else(|Fault| Err(FAULT.to_owned())).map_err(|reason| match cuda_reason(&reason) {
+                // The device is first spoken to here.
+                Some(lacking) if provider == Provider::Cuda => cuda_cannot_start(lacking),
+                _ => Error::invalid(format!("ONNX Runtime cannot load it: {reason}")),
+            })?;
 
         let inputs = session.inputs().iter().map(Port::of).collect();
         let outputs = session.outputs().iter().map(Port::of).collect();
@@ -233,7 +253,15 @@ impl Session {
         let mut live = lock(&LIVE);
         live.retain(|session| session.strong_count() > 0);
         live.push(Arc::downgrade(&slot));
-        Ok(Session { slots: RwLock::new(vec![slot]), provider, mixes_items: graph.mixes_items(), inputs, outputs })
+        Ok(Session {
+            slots: RwLock::new(vec![slot]),
+            alone,
+            faulted: AtomicBool::new(false),
+            provider,
+            mixes_items: graph.mixes_items(),
+            inputs,
+            outputs,
+        })
     }
 
     /// Takes over another session of the same network, so that one more run can be under way at a time.
@@ -251,6 +279,11 @@ impl Session {
     /// picture has to be the same whatever it is embedded together with.
     pub(crate) fn batch(&self, wanted: usize) -> usize {
         if self.mixes_items { 1 } else { wanted.max(1) }
+    }
+
+    /// Whether a run ended in an arithmetic fault. The session is of no more use then.
+    pub(crate) fn has_faulted(&self) -> bool {
+        self.faulted.load(Ordering::SeqCst)
     }
 
     /// The declared inputs.
@@ -275,13 +308,21 @@ impl Session {
             Err(TryLockError::WouldBlock) => None,
         });
         let mut slot = free.unwrap_or_else(|| lock(&slots[0]));
-        let Some(session) = slot.as_mut() else { return Err(stopped()) };
+        let Some(session) = slot.as_mut() else { return Err(if self.has_faulted() { faulted() } else { stopped() }) };
         let inputs = feeds.iter().map(|feed| Ok((feed.name, feed.tensor()?))).collect::<Result<Vec<_>>>()?;
-        let output = guarded(|| {
-            let outputs = session.run(inputs).map_err(|error| ort_message(&error))?;
-            let value = outputs.values().next().ok_or("the network has no output")?;
-            Ok(read(&value))
+        let output = trapped(self.alone, || {
+            guarded(|| {
+                let outputs = session.run(inputs).map_err(|error| ort_message(&error))?;
+                let value = outputs.values().next().ok_or("the network has no output")?;
+                Ok(read(&value))
+            })
         });
+        let Ok(output) = output else {
+            // What it was doing is not undone, so it is neither run again nor ended.
+            std::mem::forget(slot.take());
+            self.faulted.store(true, Ordering::SeqCst);
+            return Err(faulted());
+        };
         output.map_err(|reason| {
             Error::new(ErrorKind::RunFailed, format!("ONNX Runtime could not run the network: {reason}"))
         })?
@@ -388,6 +429,10 @@ fn block_signals() -> Result<SignalsBlocked> {
 
 fn refuse_if_stopped() -> Result<()> {
     if STOPPED.load(Ordering::SeqCst) { Err(stopped()) } else { Ok(()) }
+}
+
+fn faulted() -> Error {
+    Error::new(ErrorKind::RunFailed, format!("ONNX Runtime could not run the network: {FAULT}"))
 }
 
 fn stopped() -> Error {

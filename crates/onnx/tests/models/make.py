@@ -264,6 +264,28 @@ write(
     [*PICTURE_WEIGHTS[:2], weight("places", np.array([0, CHANNELS, 16], np.int64))],
 )
 
+# Divides the smallest integer by -1 where a sample is 255, and zeros elsewhere.
+write(
+    "overflow",
+    [
+        helper.make_node("Add", ["pixels", "little"], ["above"]),
+        helper.make_node("Floor", ["above"], ["full"]),
+        helper.make_node("Mul", ["full", "huge"], ["large"]),
+        helper.make_node("Cast", ["large"], ["integers"], to=T.INT64),
+        helper.make_node("Div", ["integers", "minus"], ["quotients"]),
+        helper.make_node("Cast", ["quotients"], ["floats"], to=T.FLOAT),
+        helper.make_node("GlobalAveragePool", ["floats"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["embedding"]),
+    ],
+    [tensor("pixels", T.FLOAT, ["n", 3, SIDE, SIDE])],
+    [tensor("embedding", T.FLOAT, ["n", 3])],
+    [
+        weight("little", np.array(0.001, np.float32)),
+        weight("huge", np.array(-1e30, np.float32)),
+        weight("minus", np.array(-1, np.int64)),
+    ],
+)
+
 
 def convolve(pixels):
     """The feature map [6,4,4] of a picture [3,8,8]."""

@@ -64,6 +64,23 @@ fn a_graph_cannot_size_what_it_is_fed() {
     }
 }
 
+/// An x86 processor answers a quotient that does not fit with a signal that no handler can return from.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn an_overflowing_division_is_an_error() {
+    let white = || vs_vision::Rgb::new(8, 8, vec![255; 8 * 8 * 3]).expect("a picture");
+    let folder = crate::common::image_model("overflow.onnx", &json!({}));
+    for _ in 0..3 {
+        let model = folder.load().expect("a model");
+        assert_eq!(model.embed_images(&[picture(0)]).expect("no white in it"), [[0.0; 3]]);
+        let error = model.embed_images(&[white()]).expect_err("it overflows");
+        assert_eq!(error.kind(), ErrorKind::RunFailed);
+        assert!(error.message().contains("overflowed"), "{error}");
+        assert!(model.has_faulted());
+        assert!(model.embed_images(&[picture(0)]).is_err(), "what was cut short is not run again");
+    }
+}
+
 #[test]
 fn mutated_networks_load_or_are_refused() {
     let mut random = Random(7);
