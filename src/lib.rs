@@ -17,6 +17,7 @@ pub mod embedding;
 pub mod error;
 pub mod index;
 pub mod inference;
+mod interrupts;
 pub mod pictures;
 pub mod returned;
 pub mod server_text;
@@ -35,6 +36,7 @@ extension_sql_file!("../sql/index.sql", name = "index", requires = ["images"], f
 /// Called by PostgreSQL when the library is loaded into a process.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    interrupts::register();
     settings::define();
     index::options::define();
 }

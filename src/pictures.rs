@@ -19,6 +19,11 @@ pub fn limits() -> Limits {
 pub fn picture_error(error: vs_vision::Error) -> SqlError {
     use vs_vision::Error;
     match error {
+        Error::Stopped => {
+            // PostgreSQL knows the reason.
+            pgrx::check_for_interrupts!();
+            SqlError::new(PgSqlErrorCode::ERRCODE_QUERY_CANCELED, "canceled while reading a picture")
+        }
         Error::Empty => SqlError::new(PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION, "picture is empty"),
         Error::TooLarge { bytes, limit } => {
             SqlError::new(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "picture is too large")

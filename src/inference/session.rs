@@ -92,7 +92,6 @@ pub struct Embedded {
 
 impl Session {
     fn new() -> Self {
-        vs_onnx::ask_whether_to_stop(asked_to_stop);
         Self { known: HashMap::new(), cache: Cache::new(0), stats: Stats::default() }
     }
 
@@ -397,16 +396,6 @@ impl From<SqlError> for Failed {
 impl From<Failed> for SqlError {
     fn from(failed: Failed) -> Self {
         failed.error
-    }
-}
-
-/// Whether the statement is to end: work that is far from any place where it can makes its way there.
-fn asked_to_stop() -> bool {
-    // SAFETY: reads of flags that signal handlers set, as CHECK_FOR_INTERRUPTS does; called in the backend's own thread.
-    unsafe {
-        pg_sys::InterruptPending != 0
-            && pg_sys::InterruptHoldoffCount == 0
-            && (pg_sys::QueryCancelPending != 0 || pg_sys::ProcDiePending != 0)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one place where a panic of somebody else's code becomes an error.
 //!
-//! The decoders, but for libjpeg-turbo, are safe Rust, fuzzed by their authors and by our own hostile-input tests,
+//! The decoders, but for libjpeg-turbo and libwebp, are safe Rust, fuzzed by their authors and by our own hostile-input tests,
 //! and meant to return errors. Still, an index out of bounds or an arithmetic overflow in one of them must not unwind
 //! into a database backend. This is defence in depth, not a way of handling input: a panic that reaches it deserves a
 //! check in front of the decoder.

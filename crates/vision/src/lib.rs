@@ -26,6 +26,7 @@ mod limits;
 mod picture;
 mod preprocess;
 mod resize;
+mod stop;
 mod thumbnail;
 
 pub use contact_sheet::{check_contact_sheet, contact_sheet};
@@ -39,4 +40,5 @@ pub use preprocess::{
     ChannelOrder, Crop, CropAlign, Element, Layout, PadAlign, Preprocess, Resize, Rounding, preprocess_into,
 };
 pub use resize::Filter;
+pub use stop::stop_when;
 pub use thumbnail::{ThumbFormat, thumbnail};

@@ -7,6 +7,7 @@
 mod common;
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,9 @@ const MAX_MEMORY: usize = (LIMITS.max_pixels as usize) * 24 + 2 * LIMITS.max_byt
 
 /// Most a call may take. Real ones take milliseconds: this only tells a hang from a busy machine.
 const MAX_TIME: Duration = Duration::from_secs(60);
+
+/// Whether to stop decoding.
+static STOP: AtomicBool = AtomicBool::new(false);
 
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
@@ -205,6 +209,41 @@ fn long_structures_are_walked_in_time() {
     for (name, file) in bombs::long() {
         assert!(file.len() <= LIMITS.max_bytes, "{name} has {} bytes", file.len());
         survives(&file, &|| name.to_owned());
+    }
+}
+
+#[test]
+fn decoding_ends_when_the_host_wants_it_to() {
+    let _turn = turn();
+    vs_vision::stop_when(|| STOP.load(Ordering::Relaxed));
+    for (name, file) in bombs::slow() {
+        STOP.store(false, Ordering::Relaxed);
+        let decoding = std::thread::spawn(move || decode(&file, &LIMITS));
+        // Long enough for it to be in the middle.
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(!decoding.is_finished(), "{name} is not slow: {:?}", decoding.join());
+        STOP.store(true, Ordering::Relaxed);
+        let asked = Instant::now();
+        let result = decoding.join().unwrap();
+        STOP.store(false, Ordering::Relaxed);
+        assert_eq!(result, Err(Error::Stopped), "{name}");
+        assert!(asked.elapsed() < MAX_TIME / 10, "{name} went on for {:?}", asked.elapsed());
+    }
+    // Whatever the format.
+    STOP.store(true, Ordering::Relaxed);
+    let results: Vec<_> = common::seeds().into_iter().map(|(name, seed)| (name, decode(&seed, &LIMITS))).collect();
+    STOP.store(false, Ordering::Relaxed);
+    for (name, result) in results {
+        assert!(!matches!(result, Err(Error::Corrupt(_))), "{name}: {result:?}");
+    }
+}
+
+#[test]
+fn reasons_are_short() {
+    let _turn = turn();
+    for (_, file) in bombs::hidden_dimensions() {
+        let reason = decode(&file, &LIMITS).unwrap_err().to_string();
+        assert!(reason.len() < 400, "{} bytes: {reason}", reason.len());
     }
 }
 

@@ -116,6 +116,61 @@ fn a_png_may_end_in_its_orientation() {
     assert_eq!(decode(&moved, &Limits::default()).unwrap(), decode(&file, &Limits::default()).unwrap());
 }
 
+/// A TIFF may have samples that are no colour; Pillow leaves them out, too.
+#[test]
+fn what_is_no_colour_is_left_out() {
+    let file = |samples: u32, predictor: u32, pixels: &[u8]| {
+        let entries = [
+            (256, 3),
+            (257, 2),
+            (258, 8),
+            (259, 1),
+            (262, 2),
+            (273, 150),
+            (277, samples),
+            (278, 2),
+            (279, 6 * samples),
+        ];
+        let more = [(317, predictor), (338, 0)];
+        let mut file = b"II*\0\x08\0\0\0".to_vec();
+        file.extend(((entries.len() + more.len()) as u16).to_le_bytes());
+        for (tag, value) in entries.iter().chain(&more) {
+            file.extend([tag & 0xFF, tag >> 8].map(|byte| byte as u8));
+            file.extend([3, 0, 1, 0, 0, 0]);
+            file.extend(u32::to_le_bytes(*value));
+        }
+        file.resize(150, 0);
+        file.extend(pixels);
+        file
+    };
+    let extra: Vec<u8> = (0..24).collect();
+    let colours: Vec<u8> = (0..24).filter(|at| at % 4 < 3).collect();
+    let picture = decode(&file(4, 1, &extra), &Limits::default()).unwrap();
+    assert_eq!(picture.data(), colours);
+    // The decoder would undo the differences of the wrong samples.
+    assert!(matches!(decode(&file(4, 2, &extra), &Limits::default()), Err(vs_vision::Error::Unsupported(_))));
+}
+
+/// The padding of the last chunk may be missing; a byte of the picture may not.
+#[test]
+fn a_webp_may_lack_its_padding_and_nothing_else() {
+    for name in ["lossy.webp", "lossless.webp", "lossy-alpha.webp", "lossless-alpha.webp", "animated.webp"] {
+        let file = read(&format!("decode/{name}"));
+        let whole = decode(&file, &Limits::default()).unwrap();
+        match decode(&file[..file.len() - 1], &Limits::default()) {
+            Ok(picture) => assert!(file.ends_with(&[0]) && picture == whole, "{name}"),
+            Err(error) => assert!(error.to_string().contains("ends before"), "{name}: {error}"),
+        }
+        let mut odd = file.clone();
+        odd.extend(b"JUNK\x01\0\0\0\x07");
+        let length = (odd.len() as u32 + 1 - 8).to_le_bytes();
+        odd[4..8].copy_from_slice(&length);
+        if file.starts_with(b"RIFF") && &file[12..16] == b"VP8X" {
+            assert_eq!(decode(&odd, &Limits::default()).unwrap(), whole, "{name} without padding");
+        }
+    }
+}
+
 /// A specification that does nothing to the values.
 fn raw(resize: Resize, filter: Filter) -> Preprocess {
     Preprocess { resize, filter, scale: 1.0, ..Preprocess::default() }

@@ -96,7 +96,7 @@ fn thumbnail_of(picture: Option<&[u8]>, limits: &Limits) -> Result<Option<Rgb>> 
     let Some(bytes) = picture else { return Ok(None) };
     match decode_raster(bytes, limits).and_then(|raster| fit(raster, BOX)) {
         Ok(raster) => Ok(Some(raster.into_rgb())),
-        Err(error @ Error::OutOfMemory { .. }) => Err(error),
+        Err(error @ (Error::OutOfMemory { .. } | Error::Stopped)) => Err(error),
         Err(_) => Ok(None),
     }
 }

@@ -1,6 +1,5 @@
 //! GIF, by the `gif` crate: the first frame, on a transparent screen.
 
-use std::io::Cursor;
 use std::num::NonZeroU64;
 
 use gif::{ColorOutput, DecodeOptions, Decoder, Frame, MemoryLimit};
@@ -10,16 +9,17 @@ use super::{Header, sample_count};
 use crate::error::{Error, Result};
 use crate::limits::{self, Limits};
 use crate::picture::Raster;
+use crate::stop::Stoppable;
 
-fn open(bytes: &[u8]) -> Result<Decoder<Cursor<&[u8]>>> {
+fn open(bytes: &[u8]) -> Result<Decoder<Stoppable<'_>>> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::RGBA);
     // What extension blocks add up to is at most the file itself; pixels go to a buffer of ours.
     options.set_memory_limit(MemoryLimit::Bytes(NonZeroU64::MIN.saturating_add(bytes.len() as u64)));
-    options.read_info(Cursor::new(bytes)).map_err(Error::corrupt)
+    options.read_info(Stoppable::new(bytes)).map_err(Error::corrupt)
 }
 
-fn first_frame<'a>(decoder: &'a mut Decoder<Cursor<&[u8]>>) -> Result<&'a Frame<'static>> {
+fn first_frame<'a>(decoder: &'a mut Decoder<Stoppable<'_>>) -> Result<&'a Frame<'static>> {
     decoder.next_frame_info().map_err(Error::corrupt)?.ok_or_else(|| Error::corrupt("the GIF has no frame"))
 }
 

@@ -16,11 +16,12 @@ use image::metadata::Orientation;
 
 pub(crate) use webp::encode as encode_webp;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::guard::guarded;
 use crate::limits::Limits;
 use crate::picture::{Raster, Rgb};
+use crate::stop;
 
 /// What the headers of a picture say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +91,8 @@ pub(crate) fn decode_raster(bytes: &[u8], limits: &Limits) -> Result<Raster> {
         Format::Gif => gif::pixels(bytes, &header, limits),
         Format::Bmp => bmp::pixels(bytes, &header),
         Format::Tiff => tiff::pixels(bytes, &header),
-    })?;
+    });
+    let raster = raster.map_err(unless_stopped)?;
     debug_assert_eq!(raster.data.len(), raster.width as usize * raster.height as usize * raster.channels());
     raster.upright(header.orientation)
 }
@@ -105,9 +107,15 @@ fn read_header(bytes: &[u8], limits: &Limits) -> Result<(Format, Header)> {
         Format::Gif => gif::header(bytes),
         Format::Bmp => bmp::header(bytes),
         Format::Tiff => tiff::header(bytes),
-    })?;
+    });
+    let header = header.map_err(unless_stopped)?;
     limits.check_pixels(header.width, header.height)?;
     Ok((format, header))
+}
+
+/// The error, or that it was asked for: decoders make something else of a reader that refuses.
+fn unless_stopped(error: Error) -> Error {
+    if stop::wanted() { Error::Stopped } else { error }
 }
 
 /// Bytes of `channels` interleaved 8-bit samples for the declared dimensions; fits `usize` once limits were checked.

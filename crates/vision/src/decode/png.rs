@@ -3,8 +3,6 @@
 //! Palettes, 1-, 2- and 4-bit samples and `tRNS` transparency are expanded, 16-bit samples keep their high byte, all
 //! inside the decoder. Text chunks and colour profiles, the places where compressed bombs hide, are skipped unread.
 
-use std::io::Cursor;
-
 use image::metadata::Orientation;
 use png::{BitDepth, ColorType, Decoder, Reader, Transformations};
 
@@ -12,6 +10,7 @@ use super::{Header, exif, sample_count, spread};
 use crate::error::{Error, Result};
 use crate::limits::{self, Limits};
 use crate::picture::Raster;
+use crate::stop::Stoppable;
 
 /// Bytes before the first chunk.
 const SIGNATURE: usize = 8;
@@ -19,11 +18,11 @@ const SIGNATURE: usize = 8;
 const CHECKSUM: usize = 4;
 
 /// Reads up to the image data; the dimensions are held against `limits` before the decoder sizes a row by them.
-fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Reader<Cursor<&'a [u8]>>> {
+fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Reader<Stoppable<'a>>> {
     // A chunk may be as long as the file; a few rows of at most 8 bytes a pixel are held at a time.
     let row = usize::try_from(limits.max_pixels).unwrap_or(usize::MAX).saturating_mul(8 * 4);
     let budget = bytes.len().saturating_add(row).saturating_add(1 << 16);
-    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: budget });
+    let mut decoder = Decoder::new_with_limits(Stoppable::new(bytes), png::Limits { bytes: budget });
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);

@@ -3,8 +3,6 @@
 //! Grey, RGB, RGBA and CMYK, in strips or tiles, chunky or planar, uncompressed or compressed by PackBits, LZW or
 //! Deflate. Palettes, floating point, JPEG and fax compression and scientific layouts are refused by name.
 
-use std::io::Cursor;
-
 use image::metadata::Orientation;
 use tiff::decoder::{Decoder, DecodingResult, Limits as TiffLimits};
 use tiff::tags::Tag;
@@ -14,15 +12,21 @@ use super::{Header, sample_count, spread};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::picture::Raster;
+use crate::stop::Stoppable;
 
 /// The value of the ExtraSamples tag for alpha that the colours were multiplied with.
 const ASSOCIATED_ALPHA: u16 = 1;
+/// Values of the PlanarConfiguration and Predictor tags: all samples of a pixel together, as they are.
+const CHUNKY: u32 = 1;
+const NO_PREDICTOR: u32 = 1;
+/// Most samples of a pixel, with those that are no colour.
+const MAX_SAMPLES: u32 = 8;
 /// The value of the SampleFormat tag that is read.
 const UNSIGNED_INTEGER: u16 = 1;
 
-fn open(bytes: &[u8]) -> Result<Decoder<Cursor<&[u8]>>> {
+fn open(bytes: &[u8]) -> Result<Decoder<Stoppable<'_>>> {
     check_directory(bytes)?;
-    Decoder::new(Cursor::new(bytes)).map_err(explain)
+    Decoder::new(Stoppable::new(bytes)).map_err(explain)
 }
 
 /// Refuses a first directory with a value that is longer than the whole file.
@@ -41,16 +45,33 @@ fn check_directory(bytes: &[u8]) -> Result<()> {
     let fits = || {
         let start = long(4)? as usize;
         let entries = usize::from(short(start)?);
+        let mut most = 0;
         for entry in (0..entries).map(|entry| start + 2 + 12 * entry) {
-            let size = type_size(short(entry + 2)?) * u64::from(long(entry + 4)?);
-            if size > bytes.len() as u64 {
+            let count = u64::from(long(entry + 4)?);
+            if type_size(short(entry + 2)?) * count > bytes.len() as u64 {
                 return None;
             }
+            if short(entry)? < FIRST_METADATA {
+                most = most.max(count);
+            }
         }
-        Some(())
+        Some(most)
     };
-    fits().ok_or_else(|| Error::corrupt("the TIFF's directory does not fit into the file"))
+    let most = fits().ok_or_else(|| Error::corrupt("the TIFF's directory does not fit into the file"))?;
+    if most > MAX_CHUNKS {
+        return Err(Error::unsupported(format!("TIFF with a list of {most} values")));
+    }
+    // Each is a value of the decoder's, and then a number in a list, of which there are two.
+    limits::probe(most * (VALUE_BYTES + 2 * 8))
 }
+
+/// The lowest tag of those that are no part of the format proper (XMP, colour profiles, EXIF), which are not read.
+const FIRST_METADATA: u16 = 700;
+/// Most strips or tiles of a picture: each costs some microseconds, however little is in it. Tiles of 16 × 16 pixels make
+/// 750,000 of 64 million pixels in separate planes.
+const MAX_CHUNKS: u64 = 1 << 20;
+/// Bytes of a value as the decoder has it.
+const VALUE_BYTES: u64 = 32;
 
 /// Bytes of one value of a field type, TIFF 6.0 section 2, and of the BigTIFF types, which the decoder takes anywhere. 0
 /// for a type that neither has: the decoder reads no such value.
@@ -70,18 +91,26 @@ const TILE_PIXELS: u64 = 1 << 22;
 /// Refuses what the decoder would buffer, or read and throw away, without a bound of its own: rows of more samples than
 /// are shown, and tiles that are wider or longer than what they hold. Samples that are none of the colour's come out
 /// wrong besides, where there is a predictor.
-fn check_layout(decoder: &mut Decoder<Cursor<&[u8]>>, header: &Header, channels: usize) -> Result<()> {
-    let samples = decoder.find_tag_unsigned::<u16>(Tag::SamplesPerPixel).map_err(explain)?.unwrap_or(1);
-    if usize::from(samples) != channels {
+fn check_layout(decoder: &mut Decoder<Stoppable<'_>>, header: &Header, channels: usize) -> Result<()> {
+    let mut number = |tag| decoder.find_tag_unsigned::<u32>(tag).map_err(explain);
+    let samples = number(Tag::SamplesPerPixel)?.unwrap_or(1);
+    let (width, length) = (number(Tag::TileWidth)?, number(Tag::TileLength)?);
+    let tiled = width.is_some() || length.is_some();
+    let planar = number(Tag::PlanarConfiguration)?.is_some_and(|configuration| configuration != CHUNKY);
+    let predicted = number(Tag::Predictor)?.is_some_and(|predictor| predictor != NO_PREDICTOR);
+    // The decoder drops what is no colour row by row, which is right in this form and no other.
+    let droppable = !tiled && !planar && !predicted && samples as usize >= channels && samples <= MAX_SAMPLES;
+    if samples as usize != channels && !droppable {
         return Err(Error::unsupported(format!("TIFF with {samples} samples a pixel for {channels} of colour")));
+    }
+    if planar && length.is_some_and(|length| length > 0 && header.height % length != 0) {
+        return Err(Error::unsupported("TIFF with planes of tiles that reach beyond the picture"));
     }
     let formats = decoder.find_tag_unsigned_vec::<u16>(Tag::SampleFormat).map_err(explain)?.unwrap_or_default();
     if formats.iter().any(|&format| format != UNSIGNED_INTEGER) {
         return Err(Error::unsupported("TIFF with signed or floating point samples"));
     }
-    let mut side = |tag| decoder.find_tag_unsigned::<u32>(tag).map_err(explain);
-    let (width, length) = (side(Tag::TileWidth)?, side(Tag::TileLength)?);
-    if width.is_none() && length.is_none() {
+    if !tiled {
         return Ok(());
     }
     let along = |side: u32, tile: Option<u32>| {
@@ -157,7 +186,7 @@ pub(super) fn pixels(bytes: &[u8], header: &Header) -> Result<Raster> {
     Ok(Raster { width: header.width, height: header.height, alpha, data })
 }
 
-fn color_is_multiplied(decoder: &mut Decoder<Cursor<&[u8]>>) -> bool {
+fn color_is_multiplied(decoder: &mut Decoder<Stoppable<'_>>) -> bool {
     let extra = decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples).ok().flatten();
     extra.is_some_and(|kinds| kinds.first() == Some(&ASSOCIATED_ALPHA))
 }

@@ -223,7 +223,7 @@ fn sorted(entries: &[(u16, u32)]) -> Vec<(u16, u32)> {
 /// Makes the value of an entry an array of a field type at the end of the file.
 fn array(file: &mut Vec<u8>, entry: usize, field_type: u16, values: &[u8]) {
     let (at, end) = (10 + 12 * entry, file.len() as u32);
-    let count = values.len() as u32 / if field_type == 3 { 2 } else { 4 };
+    let count = values.len() as u32 / [1, 2, 4][usize::from(field_type / 2)];
     file[at + 2..at + 4].copy_from_slice(&field_type.to_le_bytes());
     file[at + 4..at + 8].copy_from_slice(&count.to_le_bytes());
     file[at + 8..at + 12].copy_from_slice(&end.to_le_bytes());
@@ -375,9 +375,25 @@ pub fn hidden_dimensions() -> Vec<(&'static str, Vec<u8>)> {
             array(&mut file, 9, 3, &[0; 6_000 * 2]);
             file
         }),
+        ("tiff of 2,000,000 strips", {
+            let entries = [(256, 1), (257, 2_000_000), (258, 8), (259, 1), (262, 1), (273, 0), (277, 1), (278, 1)];
+            let mut file = tiff(&[&entries[..], &[(279, 0)]].concat(), 0);
+            for entry in [5, 8] {
+                array(&mut file, entry, 1, &vec![8; 2_000_000]);
+            }
+            file
+        }),
+        ("tiff of tags that are longer than what is said of them", {
+            let entries = [(256, 8), (257, 8), (258, 8), (259, 1), (262, 3), (273, 8), (277, 65_535), (278, 8)];
+            let mut file = tiff(&[&entries[..], &[(279, 64), (339, 0)]].concat(), 0);
+            array(&mut file, 9, 3, &[0, 9].repeat(10_000));
+            file
+        }),
         ("tiff of a sample that is no colour", {
             let entries = [(256, 8), (257, 1), (258, 8), (259, 1), (262, 2), (273, 8), (277, 4), (278, 1)];
-            tiff(&[&entries[..], &[(279, 32), (317, 2), (338, 0)]].concat(), 0)
+            let mut file = tiff(&[&entries[..], &[(279, 32), (317, 2), (338, 0)]].concat(), 0);
+            file[10 + 12 * 10 + 2] = 3;
+            file
         }),
         ("tiff of 64-bit values beyond its end", {
             let mut file = grey_tiff(8, 8, &[(273, 8), (278, 8), (279, 64)]);
@@ -391,6 +407,34 @@ pub fn hidden_dimensions() -> Vec<(&'static str, Vec<u8>)> {
             tiff(&entries, 0)
         }),
     ]
+}
+
+/// Files that keep a decoder busy for a long time with nothing.
+pub fn slow() -> Vec<(&'static str, Vec<u8>)> {
+    // Ten thousand strips of one pixel are the same stream, of 700,000 empty blocks.
+    let shared = {
+        let entries = [(256, 1), (257, 10_000), (258, 8), (259, 8), (262, 1), (273, 0), (277, 1), (278, 1)];
+        let mut file = tiff(&[&entries[..], &[(279, 0)]].concat(), 0);
+        let data = file.len() as u32;
+        file.extend([0x78, 0x01]);
+        file.extend([0, 0, 0, 0xFF, 0xFF].repeat(700_000));
+        file.extend([1, 1, 0, 0xFE, 0xFF, 7, 0, 8, 0, 8]);
+        array(&mut file, 5, 4, &data.to_le_bytes().repeat(10_000));
+        array(&mut file, 8, 4, &1u32.to_le_bytes().repeat(10_000));
+        file
+    };
+    // One pixel, and codes of twelve bits that say "begin anew" each.
+    let clear = {
+        let mut file = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xFF\xFF\xFF\x2C\0\0\0\0\x01\0\x01\0\0\x0B".to_vec();
+        let codes = [0x00, 0x08, 0x80].repeat(85);
+        for _ in 0..16_000 {
+            file.push(255);
+            file.extend(&codes);
+        }
+        file.extend([0, 0x3B]);
+        file
+    };
+    vec![("tiff of strips that are one stream", shared), ("gif of clear codes", clear)]
 }
 
 /// Files of up to 4 MB that are nothing but structure.

@@ -22,6 +22,9 @@ enum outcome { DECODED = 0, DAMAGED = 1, FRACTIONAL_SAMPLING = 2, OUT_OF_MEMORY 
 /* The length of what libjpeg.rs passes for a reason. */
 _Static_assert(JMSG_LENGTH_MAX == 200, "libjpeg.rs must pass as much");
 
+/* Rows of blocks between two looks at whether to stop. */
+#define ROWS_BETWEEN_QUESTIONS 8
+
 /* Rows asked for at a time: as many as an MCU has at most. */
 #define ROWS 32
 
@@ -31,6 +34,8 @@ struct call {
     struct jpeg_progress_mgr progress;
     jmp_buf way_out;
     int max_scans;
+    int (*stop)(void);
+    unsigned asked;
     enum outcome outcome;
     /* JMSG_LENGTH_MAX bytes. */
     char *reason;
@@ -95,13 +100,15 @@ static void on_output(j_common_ptr info)
     (void)info;
 }
 
-/* Each scan of a file of several may take time for every block. */
+/* Called for each row of blocks. Each scan of a file of several may take time for every block. */
 static void on_progress(j_common_ptr info)
 {
     struct call *call = call_of(info);
 
     if (call->info.input_scan_number > call->max_scans)
         fail(call, "the JPEG has too many scans");
+    if (++call->asked % ROWS_BETWEEN_QUESTIONS == 0 && call->stop())
+        fail(call, "stopped");
 }
 
 static void decode(struct call *call, const unsigned char *file, size_t length, unsigned char *pixels, unsigned width,
@@ -147,10 +154,11 @@ static void decode(struct call *call, const unsigned char *file, size_t length, 
 /*
  * Decodes `file` into `pixels`, `height` rows of `width` pixels of `channels` bytes: 3 for RGB, or 4 for CMYK as it
  * is stored. The file must be of that size, or it is damaged. libjpeg keeps coefficients within `max_memory` bytes.
+ * Decoding ends early once `stop` returns 1; it must not jump or unwind.
  * Of anything but success `reason`, JMSG_LENGTH_MAX bytes, tells more.
  */
 int vs_jpeg_decode(const unsigned char *file, size_t length, unsigned char *pixels, unsigned width, unsigned height,
-                   int channels, long max_memory, int max_scans, char *reason)
+                   int channels, long max_memory, int max_scans, int (*stop)(void), char *reason)
 {
     struct call call;
 
@@ -162,6 +170,7 @@ int vs_jpeg_decode(const unsigned char *file, size_t length, unsigned char *pixe
     call.errors.output_message = on_output;
     call.progress.progress_monitor = on_progress;
     call.max_scans = max_scans;
+    call.stop = stop;
     call.reason = reason;
     decode(&call, file, length, pixels, width, height, channels, max_memory);
     /* Frees what the call has allocated, however it ended. */

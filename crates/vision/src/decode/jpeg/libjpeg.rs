@@ -8,6 +8,7 @@ use std::ffi::{CStr, c_char, c_int, c_long, c_uchar, c_uint};
 use turbojpeg_sys as _;
 
 use crate::error::{Error, Result};
+use crate::stop;
 
 /// Most scans of a file. Encoders write ten.
 const MAX_SCANS: c_int = 100;
@@ -25,6 +26,7 @@ unsafe extern "C" {
         channels: c_int,
         max_memory: c_long,
         max_scans: c_int,
+        stop: extern "C" fn() -> c_int,
         reason: *mut c_char,
     ) -> c_int;
 }
@@ -43,8 +45,8 @@ pub(super) fn decode(file: &[u8], pixels: &mut [u8], width: u16, height: u16, ch
     // SAFETY: both slices outlive the call, which reads `length` bytes of the one and writes at most `height` rows of
     // `width * channels` bytes to the other, whose length was checked above: it compares the size in the file with
     // the one that it is given before it writes. `reason` has the length that it formats messages for. It keeps no
-    // pointer, shares no state between calls (each has a decoder of its own), calls no Rust, and comes back by
-    // returning: its longjmps stay inside.
+    // pointer, shares no state between calls (each has a decoder of its own), calls no Rust but `stop_wanted`, which
+    // returns, and comes back by returning: its longjmps stay inside and pass no frame of Rust.
     let outcome = unsafe {
         vs_jpeg_decode(
             file.as_ptr(),
@@ -55,6 +57,7 @@ pub(super) fn decode(file: &[u8], pixels: &mut [u8], width: u16, height: u16, ch
             channels.into(),
             max_memory.try_into().unwrap_or(c_long::MAX),
             MAX_SCANS,
+            stop_wanted,
             reason.as_mut_ptr(),
         )
     };
@@ -65,6 +68,10 @@ pub(super) fn decode(file: &[u8], pixels: &mut [u8], width: u16, height: u16, ch
         3 => Err(Error::OutOfMemory { bytes: max_memory }),
         _ => Err(Error::corrupt(text(&reason))),
     }
+}
+
+extern "C" fn stop_wanted() -> c_int {
+    stop::wanted().into()
 }
 
 fn text(reason: &[c_char; REASON_LENGTH]) -> String {

@@ -14,6 +14,7 @@ use webp::VP8StatusCode as Status;
 
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::stop;
 
 /// The structure of a file: its canvas, frames and metadata.
 pub(super) struct Demuxer<'a> {
@@ -28,6 +29,7 @@ pub(super) struct Frame<'a> {
     pub(super) top: u32,
     pub(super) width: u32,
     pub(super) height: u32,
+    pub(super) has_alpha: bool,
     bitstream: &'a [u8],
 }
 
@@ -53,9 +55,18 @@ impl<'a> Demuxer<'a> {
         (self.number(WEBP_FF_CANVAS_WIDTH), self.number(WEBP_FF_CANVAS_HEIGHT))
     }
 
+    fn has_flag(&self, flag: webp::WebPFeatureFlags) -> bool {
+        self.number(webp::WebPFormatFeature::WEBP_FF_FORMAT_FLAGS) & flag as u32 != 0
+    }
+
     /// Whether pixels may be transparent, as the file says.
     pub(super) fn has_alpha(&self) -> bool {
-        self.number(webp::WebPFormatFeature::WEBP_FF_FORMAT_FLAGS) & webp::WebPFeatureFlags::ALPHA_FLAG as u32 != 0
+        self.has_flag(webp::WebPFeatureFlags::ALPHA_FLAG)
+    }
+
+    /// Whether there may be several frames.
+    pub(super) fn is_animation(&self) -> bool {
+        self.has_flag(webp::WebPFeatureFlags::ANIMATION_FLAG)
     }
 
     /// The EXIF block.
@@ -90,6 +101,7 @@ impl<'a> Demuxer<'a> {
             top: side(found.y_offset)?,
             width: side(found.width)?,
             height: side(found.height)?,
+            has_alpha: found.has_alpha != 0,
             bitstream: bitstream.ok_or_else(|| Error::corrupt("the WebP has no whole frame"))?,
         };
         let (width, height) = self.canvas();
@@ -152,13 +164,43 @@ impl Frame<'_> {
             stride: c_int::try_from(stride).map_err(Error::corrupt)?,
             size: pixels.len(),
         };
-        // SAFETY: the slice is readable, and the output writable for as many bytes as `size` says, both for the call,
-        // which compares that with what the bitstream needs before it writes. It frees what it allocates and keeps no
-        // pointer: `is_external_memory` says that the pixels are not its own.
-        let status = unsafe { webp::WebPDecode(self.bitstream.as_ptr(), self.bitstream.len(), &mut config) };
-        explain(status, pixels.len())
+        /// Frees what the decoder has allocated.
+        struct Incremental(NonNull<webp::WebPIDecoder>);
+        impl Drop for Incremental {
+            fn drop(&mut self) {
+                // SAFETY: made below, deleted once.
+                unsafe { webp::WebPIDelete(self.0.as_ptr()) }
+            }
+        }
+        // SAFETY: no data yet; the configuration outlives the decoder, which keeps a pointer to it. The output is writable
+        // for as many bytes as `size` says, for as long; it compares that with what the bitstream needs before it writes.
+        let decoder = unsafe { webp::WebPIDecode(ptr::null(), 0, &mut config) };
+        let decoder = Incremental(NonNull::new(decoder).ok_or(Error::OutOfMemory { bytes: pixels.len() })?);
+        let mut status = Status::VP8_STATUS_SUSPENDED;
+        let mut end = 0;
+        while status == Status::VP8_STATUS_SUSPENDED && end < self.bitstream.len() {
+            if stop::wanted() {
+                return Err(Error::Stopped);
+            }
+            end = self.bitstream.len().min(end + STEP);
+            // SAFETY: the decoder is alive; the slice is readable and the same each time, as it wants it, but for its
+            // length, which grows. It keeps pointers into it until it is deleted, which is before the slice goes.
+            status = unsafe { webp::WebPIUpdate(decoder.0.as_ptr(), self.bitstream.as_ptr(), end) };
+        }
+        match explain(status, pixels.len()) {
+            // It also says so of a damaged alpha channel.
+            Err(Error::OutOfMemory { .. })
+                if self.bitstream.starts_with(b"ALPH") && limits::probe(pixels.len() as u64 * 2).is_ok() =>
+            {
+                Err(Error::corrupt("the WebP's transparency is invalid"))
+            }
+            result => result,
+        }
     }
 }
+
+/// Bytes of a bitstream that are decoded between two looks at whether to stop.
+const STEP: usize = 1 << 18;
 
 /// The result that a status means, for a call that wanted about so many `bytes`.
 fn explain(status: Status, bytes: usize) -> Result<()> {

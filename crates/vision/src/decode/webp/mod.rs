@@ -30,10 +30,26 @@ fn padded(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
     if found >= wanted {
         return Ok(None);
     }
+    if !lacks_padding(bytes) {
+        return Err(Error::corrupt(format!("the WebP states {stated} bytes and ends before them")));
+    }
     let mut file = limits::with_capacity(bytes.len() + 1)?;
     file.extend_from_slice(bytes);
     file.push(0);
     Ok(Some(file))
+}
+
+/// Whether the file ends where the padding of its last chunk should be.
+fn lacks_padding(bytes: &[u8]) -> bool {
+    let mut at = RIFF_HEADER;
+    while let Some(length) = bytes.get(at + 4..).and_then(|rest| rest.first_chunk::<4>()) {
+        let length = u32::from_le_bytes(*length) as usize;
+        at = at.saturating_add(8).saturating_add(length).saturating_add(length & 1);
+        if at == bytes.len() + 1 {
+            return length & 1 == 1;
+        }
+    }
+    false
 }
 
 /// The first frame, of which the size is as allowed as that of its canvas.
@@ -63,9 +79,10 @@ pub(super) fn header(bytes: &[u8], limits: &Limits) -> Result<Header> {
     let (width, height) = demuxer.canvas();
     // What contradicts its own headers is damaged, even if nobody asks for pixels.
     limits.check_pixels(width, height)?;
-    first_frame(&demuxer, limits)?;
+    let frame = first_frame(&demuxer, limits)?;
+    let has_alpha = demuxer.has_alpha() || (!demuxer.is_animation() && frame.has_alpha);
     let orientation = demuxer.exif().map_or(Orientation::NoTransforms, exif::orientation);
-    Ok(Header { width, height, orientation, has_alpha: demuxer.has_alpha() })
+    Ok(Header { width, height, orientation, has_alpha })
 }
 
 pub(super) fn pixels(bytes: &[u8], header: &Header, limits: &Limits) -> Result<Raster> {
