@@ -6,8 +6,8 @@
 //!
 //! An entry is keyed by the model's digest, the side of the model, and the input's bytes:
 //!
-//! * The **latest** input is kept whole and compared by length and then byte by byte, which costs a few microseconds
-//!   and serves the case above.
+//! * The **latest** few inputs are kept whole and compared by length and then byte by byte, which costs a few
+//!   microseconds and serves the case above, and that of an expression with a picture and words in it.
 //! * **Earlier** inputs are known by their SHA-256 alone, which keeps entries small: least recently used ones go when
 //!   the memory they take exceeds the capacity.
 //!
@@ -15,6 +15,8 @@
 //! by its SHA-256 like the others.
 
 #![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
 
 use lru::LruCache;
 use sha2::{Digest, Sha256};
@@ -51,11 +53,15 @@ struct Latest {
 /// Recent embeddings, bounded in bytes.
 pub struct Cache {
     capacity: usize,
-    latest: Option<Latest>,
+    /// The latest first.
+    latest: VecDeque<Latest>,
     earlier: LruCache<Key, Rc<[f32]>>,
     /// Bytes that `earlier` takes, as counted by [`entry_size`].
     earlier_bytes: usize,
 }
+
+/// Inputs that are kept whole, as many as one expression is likely to have.
+const WHOLE: usize = 4;
 
 /// What an entry is taken to cost: the vector, the key, and the bookkeeping of map and list.
 fn entry_size(vector: &[f32]) -> usize {
@@ -65,15 +71,15 @@ fn entry_size(vector: &[f32]) -> usize {
 impl Cache {
     /// An empty cache that keeps to `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, latest: None, earlier: LruCache::unbounded(), earlier_bytes: 0 }
+        Self { capacity, latest: VecDeque::new(), earlier: LruCache::unbounded(), earlier_bytes: 0 }
     }
 
     /// Changes the capacity, in bytes, and evicts down to it.
     pub fn set_capacity(&mut self, capacity: usize) {
         if self.capacity != capacity {
             self.capacity = capacity;
-            if self.latest.as_ref().is_some_and(|latest| latest.input.len() > capacity) {
-                self.latest = None;
+            while self.whole_bytes() > capacity {
+                self.latest.pop_back();
             }
             self.evict();
         }
@@ -81,11 +87,9 @@ impl Cache {
 
     /// Looks an input up, and makes it the latest if it is known.
     pub fn get(&mut self, maker: Maker, input: &[u8]) -> Lookup {
-        if let Some(latest) = &self.latest
-            && latest.maker == maker
-            && latest.input == input
-        {
-            return Lookup::Hit(Rc::clone(&latest.vector));
+        if let Some(at) = self.latest.iter().position(|latest| latest.maker == maker && latest.input == input) {
+            self.latest.swap(0, at);
+            return Lookup::Hit(Rc::clone(&self.latest[0].vector));
         }
         let key = key(maker, input);
         match self.earlier.get(&key).cloned() {
@@ -120,7 +124,7 @@ impl Cache {
 
     /// Memory taken, in bytes.
     pub fn bytes(&self) -> usize {
-        self.earlier_bytes + self.latest.as_ref().map_or(0, |latest| latest.input.len())
+        self.earlier_bytes + self.whole_bytes()
     }
 
     /// Forgets everything.
@@ -130,15 +134,34 @@ impl Cache {
 
     /// Keeps the input itself for byte-wise comparison, unless it does not fit.
     fn remember_whole(&mut self, maker: Maker, input: &[u8], vector: &Rc<[f32]>) {
-        // One buffer serves every latest input in turn, unless the last one was much larger.
-        let mut buffer = self.latest.take().map(|latest| latest.input).unwrap_or_default();
-        buffer.clear();
-        if input.len() > self.capacity || buffer.try_reserve_exact(input.len()).is_err() {
+        if input.len() > self.capacity {
             return;
         }
+        // The buffer that goes serves the input that comes, unless it is much too large.
+        let mut buffer = self.crowd_out(input.len()).unwrap_or_default();
+        buffer.clear();
         buffer.shrink_to(input.len().saturating_mul(4));
+        if buffer.try_reserve_exact(input.len()).is_err() {
+            return;
+        }
         buffer.extend_from_slice(input);
-        self.latest = Some(Latest { maker, input: buffer, vector: Rc::clone(vector) });
+        self.latest.push_front(Latest { maker, input: buffer, vector: Rc::clone(vector) });
+    }
+
+    /// Makes room among the inputs kept whole for one more of `len` bytes, and gives the buffer of the last that had to
+    /// go. Beside it the others take at most half of the capacity, so that they do not crowd out the earlier answers.
+    fn crowd_out(&mut self, len: usize) -> Option<Vec<u8>> {
+        let mut buffer = None;
+        while !self.latest.is_empty()
+            && (self.latest.len() >= WHOLE || self.whole_bytes().saturating_add(len) > self.capacity / 2)
+        {
+            buffer = self.latest.pop_back().map(|latest| latest.input);
+        }
+        buffer
+    }
+
+    fn whole_bytes(&self) -> usize {
+        self.latest.iter().map(|latest| latest.input.len()).sum()
     }
 
     /// Drops the least recently used entries until the rest fits; the latest stays.
@@ -196,6 +219,28 @@ mod tests {
     }
 
     #[test]
+    fn several_inputs_in_turn_are_compared_and_not_hashed() {
+        let mut cache = Cache::new(1 << 20);
+        let inputs: Vec<Vec<u8>> = (0..WHOLE as u8).map(|number| vec![number; 1_000]).collect();
+        for (input, value) in inputs.iter().zip(0u8..) {
+            put(&mut cache, A, input, value.into());
+        }
+        assert_eq!(cache.latest.len(), WHOLE);
+        // Nothing but comparison can find them now.
+        cache.earlier.clear();
+        for _ in 0..3 {
+            for (input, value) in inputs.iter().zip(0u8..) {
+                assert_eq!(look(&mut cache, A, input), Some(value.into()));
+            }
+        }
+        // Together they take half of the capacity, or there is one.
+        cache.set_capacity(3_000);
+        put(&mut cache, A, &[9; 1_200], 9.0);
+        assert_eq!(cache.latest.len(), 1);
+        assert!(cache.bytes() <= 3_000);
+    }
+
+    #[test]
     fn without_capacity_the_latest_answer_is_still_known() {
         let mut cache = Cache::new(0);
         put(&mut cache, A, b"one", 1.0);
@@ -208,14 +253,16 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_goes_first() {
-        let mut cache = Cache::new(3 * entry_size(&[0.0; 8]) + 8);
-        put(&mut cache, A, b"1", 1.0);
-        put(&mut cache, A, b"2", 2.0);
-        put(&mut cache, A, b"3", 3.0);
-        assert_eq!(look(&mut cache, A, b"1"), Some(1.0));
-        put(&mut cache, A, b"4", 4.0);
-        assert_eq!(look(&mut cache, A, b"2"), None);
-        assert_eq!(look(&mut cache, A, b"1"), Some(1.0));
+        let mut cache = Cache::new(9 * entry_size(&[0.0; 8]) + 8);
+        for number in 1..=9 {
+            put(&mut cache, A, &[number], f32::from(number));
+        }
+        assert_eq!(look(&mut cache, A, &[1]), Some(1.0));
+        put(&mut cache, A, &[10], 10.0);
+        assert_eq!(cache.len(), 9);
+        assert_eq!(look(&mut cache, A, &[2]), None);
+        assert_eq!(look(&mut cache, A, &[1]), Some(1.0));
+        assert_eq!(look(&mut cache, A, &[3]), Some(3.0));
         cache.set_capacity(0);
         assert_eq!(cache.len(), 1);
         cache.clear();
