@@ -28,20 +28,22 @@ impl State {
 
     /// A state of nothing, in the aggregate's memory context.
     fn new(fcinfo: pg_sys::FunctionCallInfo, dims: usize, tag: u32) -> SqlResult<Self> {
-        let mut context = std::ptr::null_mut();
-        // SAFETY: fcinfo is that of the running function.
-        if unsafe { pg_sys::AggCheckCallContext(fcinfo, &mut context) } == 0 {
-            return Err(SqlError::new(
-                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-                "aggregate support function called in non-aggregate context",
-            ));
-        }
-        // SAFETY: the context lives as long as the aggregate's group; zeroed memory is a valid state.
+        let context = in_aggregate(fcinfo)?;
+        // SAFETY: the context lives as long as the aggregate's group.
+        Ok(unsafe { Self::new_in(context, dims, tag) })
+    }
+
+    /// A state of nothing.
+    ///
+    /// # Safety
+    /// The context must live as long as the state is used.
+    unsafe fn new_in(context: pg_sys::MemoryContext, dims: usize, tag: u32) -> Self {
+        // SAFETY: the context is the caller's; zeroed memory is a valid state.
         unsafe {
             let state = pg_sys::MemoryContextAllocZero(context, Self::size(dims)).cast::<Header>();
             (*state).dims = dims as u32;
             (*state).tag = tag;
-            Ok(Self(NonNull::new_unchecked(state)))
+            Self(NonNull::new_unchecked(state))
         }
     }
 
@@ -82,6 +84,19 @@ impl State {
         header.tag = merge_tags(header.tag, tag)?;
         Ok(())
     }
+}
+
+/// The aggregate's memory context.
+fn in_aggregate(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult<pg_sys::MemoryContext> {
+    let mut context = std::ptr::null_mut();
+    // SAFETY: fcinfo is that of the running function.
+    if unsafe { pg_sys::AggCheckCallContext(fcinfo, &mut context) } == 0 {
+        return Err(SqlError::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "aggregate support function called in non-aggregate context",
+        ));
+    }
+    Ok(context)
 }
 
 #[pg_extern(sql = false)]
@@ -149,7 +164,9 @@ fn read_state(bytes: &[u8], fcinfo: pg_sys::FunctionCallInfo) -> SqlResult<State
     if dims == 0 || dims > super::MAX_DIMS || bytes.len() != State::size(dims) {
         return Err(corrupt());
     }
-    let mut state = State::new(fcinfo, dims, u32::from_ne_bytes(*tag))?;
+    in_aggregate(fcinfo)?;
+    // SAFETY: what is read is combined with another state at once, which copies it; then the context is reset.
+    let mut state = unsafe { State::new_in(pg_sys::CurrentMemoryContext, dims, u32::from_ne_bytes(*tag)) };
     state.header().count = u64::from_ne_bytes(*count);
     for (sum, bytes) in state.sums().iter_mut().zip(sums.as_chunks::<8>().0) {
         *sum = f64::from_ne_bytes(*bytes);
