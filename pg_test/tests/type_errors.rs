@@ -52,6 +52,9 @@ fn text_that_is_no_embedding() {
             ("SELECT '[]'::image_embedding", "22000", &["at least 1 dimension"]),
             ("SELECT '[ ]'::image_embedding", "22000", &["at least 1 dimension"]),
             ("SELECT '[1,65520]'::image_embedding", "22003", &["65520", "65504", "position 4"]),
+            // What would round to a number in range is as much out of it as in an array.
+            ("SELECT '[65519]'::image_embedding", "22003", &["65519", "65504"]),
+            ("SELECT '[65504.5]'::image_embedding", "22003", &["65504.5"]),
             ("SELECT '[-1e300]'::image_embedding", "22003", &["-1e300", "65504"]),
             ("SELECT '[1e999]'::image_embedding", "22003", &["1e999"]),
             ("SELECT '[NaN]'::image_embedding", "22003", &["NaN"]),

@@ -128,9 +128,8 @@ fn text_is_read_leniently_and_written_in_one_way() {
         ("[+1,-1,.5,5.]", "[1,-1,0.5,5]"),
         ("[1e2,1E-2,-1.5e+1]", "[100,0.01,-15]"),
         ("[0,-0,0.0,-0.0]", "[0,-0,0,-0]"),
-        // The largest number there is, for which fewer digits will do; and one that rounds to it.
+        // The largest number there is, for which fewer digits will do.
         ("[65504,-65504]", "[65500,-65500]"),
-        ("[65519.99]", "[65500]"),
         // The smallest number, and one that rounds to nothing.
         ("[5.9604645e-8,2e-8]", "[0.00000006,0]"),
         ("[0.1,0.3333333333333333333333333333333333333333333333333]", "[0.1,0.3333]"),
@@ -242,6 +241,14 @@ fn arrays_convert_exactly_where_they_can() {
             Ok(())
         })
         .unwrap();
+    // A text is the same number as a double: rounded once, so that what is just above a tie does not fall below it.
+    let from_text = session.borrow_mut().prepare("SELECT ('[' || $1::float8 || ']')::image_embedding").unwrap();
+    for number in [1.000_488_281_250_909_5, -1.000_488_281_250_909_5, 1.000_488_281_25, 65_504.0, 2.98e-8, 2.99e-8] {
+        let mut session = session.borrow_mut();
+        let read: Embedding = session.query_one(&from_text, &[&number]).unwrap().get(0);
+        let made: Embedding = session.query_one(&from_double, &[&vec![number]]).unwrap().get(0);
+        assert!(same(&read, &made), "{number}");
+    }
     // Doubles that are no half-precision numbers go to the nearest one, ties to even.
     cases(500)
         .run(&prop::collection::vec(-65_000.0..65_000.0f64, 1..50), |numbers| {

@@ -56,8 +56,19 @@ pub fn check_typmod(dims: usize, typmod: i32) -> SqlResult<()> {
 #[pg_extern(sql = false)]
 fn image_embedding_in(text: &CStr, _oid: pg_sys::Oid, typmod: i32) -> EmbeddingBuf {
     // The server has validated its encoding, which need not be UTF-8; whatever is not ASCII is an error anyway.
-    let text = text.to_string_lossy();
-    let (elements, tag) = literal::parse(&text).or_raise();
+    let bytes = text.to_bytes();
+    let (text, whole) = match std::str::from_utf8(bytes) {
+        Ok(text) => (text, true),
+        Err(error) => (std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(), false),
+    };
+    let (elements, tag) = literal::parse(text).or_raise();
+    if !whole {
+        let error = SqlError::new(
+            PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
+            "invalid input syntax for type image_embedding",
+        );
+        error.detail("There are characters behind its end.").raise();
+    }
     check_typmod(elements.len(), typmod).or_raise();
     EmbeddingBuf::from_elements(&elements, tag).or_raise()
 }

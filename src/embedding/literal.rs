@@ -90,7 +90,7 @@ fn push_shortest(text: &mut String, value: f16) {
         write!(writer, "{wide:.*e}", precision - 1).ok()?;
         let length = writer.length;
         let decimal = std::str::from_utf8(&buffer[..length]).ok()?.parse::<f64>().ok()?;
-        (f16::from_f64(decimal).to_bits() == value.to_bits()).then_some(decimal)
+        vs_distance::nearest(decimal).is_some_and(|read| read.to_bits() == value.to_bits()).then_some(decimal)
     };
     let mut shortest = wide;
     match reads_back(4, &mut digits) {
@@ -162,24 +162,24 @@ impl Cursor<'_> {
         let token = self.token();
         let plain = token.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'));
         let Some(number) = token.parse::<f64>().ok().filter(|_| plain) else {
-            let lower = token.trim_start_matches(['+', '-']).to_ascii_lowercase();
-            if matches!(lower.as_str(), "nan" | "inf" | "infinity") {
+            let word = token.trim_start_matches(['+', '-']);
+            let names = [("nan", "NaN"), ("inf", "infinity"), ("infinity", "infinity")];
+            if let Some((_, name)) = names.iter().find(|(known, _)| word.eq_ignore_ascii_case(known)) {
                 return Err(SqlError::new(
                     PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
-                    format!("{} is not allowed in image_embedding", if lower == "nan" { "NaN" } else { "infinity" }),
+                    format!("{name} is not allowed in image_embedding"),
                 )
                 .detail(format!("It stands at position {}.", self.position())));
             }
             return Err(self.unexpected("Expected a number."));
         };
-        let rounded = f16::from_f64(number);
-        if !rounded.is_finite() {
+        let Some(rounded) = vs_distance::nearest(number) else {
             return Err(SqlError::new(
                 PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
                 format!("\"{}\" is out of range for type image_embedding", clip(token)),
             )
             .detail(format!("It stands at position {}; elements reach from -65504 to 65504.", self.position())));
-        }
+        };
         self.at += token.len();
         Ok(rounded)
     }

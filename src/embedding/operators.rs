@@ -91,7 +91,8 @@ fn l2_normalize(a: Embedding<'_>) -> EmbeddingBuf {
     let mut result = EmbeddingBuf::zeros(a.dims(), a.tag()).or_raise();
     if norm > 0.0 {
         for (to, from) in result.elements_mut().iter_mut().zip(a.elements()) {
-            *to = f16::from_f64(from.to_f64() / norm);
+            // No element is longer than the whole.
+            *to = vs_distance::nearest(from.to_f64() / norm).unwrap_or(*from);
         }
     }
     result

@@ -70,6 +70,12 @@ impl Kernels {
     }
 }
 
+/// The half-precision number nearest to `value`, rounded once; nothing for what half precision cannot hold. For many at
+/// a time see [`crate::from_f64`].
+pub fn nearest(value: f64) -> Option<f16> {
+    (value.abs() <= f16::MAX.to_f64()).then(|| f16::from_f32(round_to_odd(value)))
+}
+
 fn in_range(value: f32) -> bool {
     value.abs() <= f16::MAX.to_f32_const()
 }

@@ -40,7 +40,7 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use convert::OutOfRange;
+pub use convert::{OutOfRange, nearest};
 pub use isa::Isa;
 pub use kernels::{Kernels, active_kernel, available_kernels};
 pub use reduce::SUM_ERROR;
