@@ -259,7 +259,8 @@ fn wrong_definitions_are_refused_with_the_name() {
     session
         .batch_execute(
             "CREATE TABLE products (id int, title text, photo bytea, embedding image_embedding, numbers real[],
-                 made image_embedding GENERATED ALWAYS AS (embedding) STORED)",
+                 made image_embedding GENERATED ALWAYS AS (embedding) STORED,
+                 raw text, decoded bytea GENERATED ALWAYS AS (decode(raw, 'base64')) STORED)",
         )
         .unwrap();
     let before = "BEFORE INSERT OR UPDATE ON products FOR EACH ROW";
@@ -270,6 +271,8 @@ fn wrong_definitions_are_refused_with_the_name() {
         (format!("{before} EXECUTE FUNCTION embed_on_write('title', 'embedding')"), "42804", "\"title\""),
         (format!("{before} EXECUTE FUNCTION embed_on_write('photo', 'numbers')"), "42804", "\"numbers\""),
         (format!("{before} EXECUTE FUNCTION embed_on_write('photo', 'made')"), "55000", "\"made\""),
+        // A trigger before the event sees in it what it was before.
+        (format!("{before} EXECUTE FUNCTION embed_on_write('decoded', 'embedding')"), "55000", "\"decoded\""),
         (format!("{before} EXECUTE FUNCTION embed_on_write()"), "39P01", "0"),
         (format!("{before} EXECUTE FUNCTION embed_on_write('photo')"), "39P01", "1"),
         (format!("{before} EXECUTE FUNCTION embed_on_write('photo', 'embedding', 'vs-mini-1', 'x')"), "39P01", "4"),

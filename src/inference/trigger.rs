@@ -92,6 +92,15 @@ impl Call {
             if Some(embedding.type_oid) != embedding_type((*(*fcinfo).flinfo).fn_oid) {
                 return Err(wrong_type(&embedding, "image_embedding"));
             }
+            if photo.generated {
+                // A trigger that comes before the event sees NULL in it, or what it was before.
+                return Err(SqlError::new(
+                    PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    format!("embed_on_write: column \"{}\" is a generated column", photo.name),
+                )
+                .detail("It is computed after the trigger has run.")
+                .hint("Make the embedding a generated column, too: embed_image of the same expression, with a model's name."));
+            }
             if embedding.generated {
                 return Err(SqlError::new(
                     PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
