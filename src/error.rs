@@ -64,12 +64,12 @@ impl SqlError {
     }
 }
 
-/// A text as PostgreSQL wants it in a message: in the encoding of the database.
+/// A text as PostgreSQL wants it in a message or a result: in the encoding of the database.
 ///
 /// Where that is not UTF-8, what is not ASCII becomes question marks. A conversion could fail, and would then raise an
 /// error of its own in place of this one. For the same reason the words of our own messages are ASCII: a client's
 /// encoding need not have any other character.
-fn in_server_encoding(text: String) -> String {
+pub fn in_server_encoding(text: String) -> String {
     // SAFETY: returns a number that is set once, when the process connects to its database.
     let utf8 = unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as i32;
     if utf8 || text.is_ascii() {

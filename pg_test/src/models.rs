@@ -31,6 +31,11 @@ pub fn heavy_colours() -> Files {
     vec![("manifest.json", MANIFEST.into()), ("colours.onnx", network(1.0, Some(17 << 20)))]
 }
 
+/// A model that divides the smallest integer by -1 where a picture is white, which some processors cannot.
+pub fn overflowing() -> Files {
+    vec![("manifest.json", MANIFEST.into()), ("colours.onnx", overflowing_network())]
+}
+
 impl Cluster {
     /// Puts a model into the cluster's `visual_search.model_dir`, or another in its place.
     pub fn install_model(&self, name: &str, files: &Files) {
@@ -57,6 +62,35 @@ fn network(gain: f32, ballast: Option<usize>) -> Vec<u8> {
         .text(2, "colours")
         .message(5, gain)
         .message(5, first)
+        .message(11, tensor("image", &[3, 8, 8]))
+        .message(12, tensor("embedding", &[COLOURS_DIMS as u64]));
+    Message::new().int(1, 8).message(7, graph).message(8, Message::new().text(1, "").int(2, 13)).0
+}
+
+/// AveragePool, Flatten; then what is white and nothing else becomes the smallest integer, which is divided by -1.
+fn overflowing_network() -> Vec<u8> {
+    let pooling = node("AveragePool", &["image"], "pooled")
+        .message(5, Message::new().text(1, "kernel_shape").ints(8, &[4, 4]).int(20, 7))
+        .message(5, Message::new().text(1, "strides").ints(8, &[4, 4]).int(20, 7));
+    let cast = |input: &str, output: &str, element: u64| {
+        node("Cast", &[input], output).message(5, Message::new().text(1, "to").int(3, element).int(20, 2))
+    };
+    let float =
+        |name: &str, value: f32| Message::new().ints(1, &[1]).int(2, 1).text(8, name).bytes(9, &value.to_le_bytes());
+    let minus = Message::new().ints(1, &[1]).int(2, 7).text(8, "minus").bytes(9, &(-1i64).to_le_bytes());
+    let graph = Message::new()
+        .message(1, pooling)
+        .message(1, node("Flatten", &["pooled"], "flat"))
+        .message(1, node("Add", &["flat", "little"], "above"))
+        .message(1, node("Floor", &["above"], "white"))
+        .message(1, node("Mul", &["white", "huge"], "large"))
+        .message(1, cast("large", "integers", 7))
+        .message(1, node("Div", &["integers", "minus"], "quotients"))
+        .message(1, cast("quotients", "embedding", 1))
+        .text(2, "overflowing")
+        .message(5, float("little", 0.001))
+        .message(5, float("huge", -1e30))
+        .message(5, minus)
         .message(11, tensor("image", &[3, 8, 8]))
         .message(12, tensor("embedding", &[COLOURS_DIMS as u64]));
     Message::new().int(1, 8).message(7, graph).message(8, Message::new().text(1, "").int(2, 13)).0

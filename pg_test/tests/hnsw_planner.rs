@@ -57,10 +57,9 @@ fn few_rows_are_sorted() {
 fn what_the_index_cannot_give_is_sorted() {
     let (mut session, query) = indexed("planner_cannot", 16, 8000);
     for sql in [
-        // Another distance, the far end, a second key, or none at all.
+        // Another distance, the far end, or none at all.
         format!("SELECT id FROM items ORDER BY embedding <=> {query} LIMIT 10"),
         format!("SELECT id FROM items ORDER BY embedding <-> {query} DESC LIMIT 10"),
-        format!("SELECT id FROM items ORDER BY embedding <-> {query}, id LIMIT 10"),
         format!("SELECT id FROM items WHERE embedding <-> {query} < 0.5"),
         format!("SELECT count(*) FROM items WHERE embedding IS NOT NULL AND embedding <-> {query} < 0.5"),
         // All rows, of which a scan would return but the first vs_hnsw.max_scan_tuples.
@@ -73,6 +72,29 @@ fn what_the_index_cannot_give_is_sorted() {
     run(&mut session, "SET vs_hnsw.max_scan_tuples = 100");
     assert_no_index(&mut session, &format!("SELECT id FROM items ORDER BY embedding <-> {query} LIMIT 101"));
     assert_index(&mut session, &format!("SELECT id FROM items ORDER BY embedding <-> {query} LIMIT 99"));
+}
+
+/// From PostgreSQL 17 on, rows in the order of an index may be sorted further, by a second key, as they come.
+#[test]
+fn a_second_key_is_sorted_on_top_or_instead() {
+    let (mut session, query) = indexed("planner_second_key", 16, 8000);
+    // Equal vectors, which the second key tells apart.
+    run(&mut session, "UPDATE items SET embedding = (SELECT embedding FROM items WHERE id = 7) WHERE id % 100 = 7");
+    run(&mut session, "VACUUM ANALYZE items");
+    let sql = format!("SELECT id FROM items ORDER BY embedding <-> {query}, id DESC LIMIT 200");
+    let version: String = session.query_one("SHOW server_version_num", &[]).unwrap().get(0);
+    let (used, plan) = uses_index(&mut session, &sql);
+    assert_eq!(used, version.parse::<i32>().unwrap() >= 170_000, "{plan}");
+    let ids =
+        |session: &mut Client| -> Vec<i32> { session.query(&sql, &[]).unwrap().iter().map(|row| row.get(0)).collect() };
+    let found = ids(&mut session);
+    run(&mut session, "SET enable_indexscan = off");
+    let sorted = ids(&mut session);
+    assert_eq!(found.len(), 200);
+    let common = found.iter().filter(|id| sorted.contains(id)).count();
+    assert!(common >= 190, "{common} of 200");
+    let twins: Vec<_> = found.iter().filter(|id| *id % 100 == 7).collect();
+    assert!(twins.is_sorted_by(|a, b| a > b), "{twins:?}");
 }
 
 #[test]

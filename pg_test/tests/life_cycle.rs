@@ -160,6 +160,39 @@ fn terminated_while_embedding() {
     }
 }
 
+/// PostgreSQL answers an arithmetic fault with a long jump, which must not leave a lock behind that the backend needs, or
+/// waits for when it leaves.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_network_that_divides_beyond_its_integers() {
+    let database = Database::shared("overflow");
+    let _watch = database.watch();
+    shared_cluster().install_model("overflowing", &models::overflowing());
+    let white =
+        pictures::encode(&image::RgbImage::from_pixel(20, 20, image::Rgb([255; 3])).into(), image::ImageFormat::Png);
+    let grey =
+        pictures::encode(&image::RgbImage::from_pixel(20, 20, image::Rgb([99; 3])).into(), image::ImageFormat::Png);
+    for threads in [1, 2] {
+        let mut session = database.connect();
+        session.batch_execute(&format!("SET visual_search.threads = {threads}")).unwrap();
+        for _ in 0..3 {
+            session.query_one("SELECT embed_image($1, 'overflowing')", &[&grey]).unwrap();
+            let many = "SELECT embed_images(ARRAY[$1::bytea, $2, $1 || '\\x00'], 'overflowing')";
+            let refused = session.query(many, &[&grey, &white]).expect_err("it overflows");
+            let error = server_error(refused, many);
+            assert_eq!(error.code().code(), "38000", "{}", error.message());
+            assert!(error.message().contains("overflowed"), "{}", error.message());
+            // Nothing is stuck: not this model, not another, not the statistics.
+            session.batch_execute("SELECT * FROM visual_search.inference_stats()").unwrap();
+            embeds(&mut session);
+        }
+        let pid: i32 = session.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+        let mut other = database.connect();
+        assert!(other.query_one("SELECT pg_terminate_backend($1)", &[&pid]).unwrap().get::<_, bool>(0));
+        gone(pid);
+    }
+}
+
 #[test]
 fn a_client_that_vanishes() {
     let database = Database::shared("vanished_client");

@@ -1,7 +1,7 @@
 //! Databases whose encoding is not UTF-8: what the extension says must be readable there, and text that comes in must be
 //! understood.
 
-use pg_test::{Database, Embedding, describe, error_of, pictures, server_error, shared_cluster};
+use pg_test::{Database, Embedding, describe, error_of, models, pictures, server_error, shared_cluster};
 
 /// A database in another encoding, and a session whose client is told everything in UTF-8.
 fn database(encoding: &str) -> Database<'static> {
@@ -54,6 +54,12 @@ fn errors_are_readable() {
 
 #[test]
 fn embedding_works() {
+    let mut files = models::colours(1.0);
+    let manifest = String::from_utf8(files[0].1.clone()).unwrap();
+    files[0].1 = manifest.replace("mean colours", "café — 靴").into_bytes();
+    shared_cluster().install_model("foreign", &files);
+    files[0].1 = manifest.replace("\"description\"", "\"clé\"").into_bytes();
+    shared_cluster().install_model("wrong", &files);
     for encoding in ["LATIN2", "EUC_KR"] {
         let mut session = database(encoding).connect();
         let row = session.query_one("SELECT embed_image($1)", &[&pictures::photo(1)]);
@@ -87,5 +93,13 @@ fn embedding_works() {
         assert!(there == here, "{encoding}: the caption {word} looks the same");
         session.batch_execute("SELECT * FROM visual_search.models").unwrap();
         session.batch_execute("SELECT visual_search.describe_model('vs-mini-1')").unwrap();
+        // Results are as readable as messages: what a manifest says, and what is wrong with another.
+        let described = session.query_one("SELECT visual_search.describe_model('foreign')::text", &[]);
+        let described: String = described.unwrap_or_else(|e| panic!("{encoding}: {}", describe(&e))).get(0);
+        assert!(described.contains("caf? ? ?"), "{described}");
+        session.batch_execute("SELECT visual_search.check_model('foreign')").unwrap();
+        let problem = session.query_one("SELECT problem FROM visual_search.models WHERE name = 'wrong'", &[]);
+        let problem: String = problem.unwrap_or_else(|e| panic!("{encoding}: {}", describe(&e))).get(0);
+        assert!(problem.contains("cl?"), "{problem}");
     }
 }

@@ -2,12 +2,13 @@
 
 use super::session::{self, model_dir, model_error};
 use crate::embedding::literal::tag_text;
-use crate::error::{OrRaise, SqlResult};
+use crate::error::{OrRaise, SqlResult, in_server_encoding};
 use crate::returned::{Returned, column, record};
 use crate::server_text::ServerText;
 use crate::settings;
 use pgrx::prelude::*;
 use pgrx::{JsonB, name};
+use serde_json::Value;
 use vs_onnx::Origin;
 
 const BUILT_IN: &str = "built-in";
@@ -28,7 +29,14 @@ struct ModelRow {
 
 fn model_rows() -> SqlResult<Vec<ModelRow>> {
     let default = settings::default_model();
-    let listed = vs_onnx::list(Some(&model_dir())).map_err(model_error)?;
+    let listed = match vs_onnx::list(Some(&model_dir())) {
+        Ok(listed) => listed,
+        Err(error) => {
+            // The built-in models are there in any case.
+            pgrx::warning!("{}", in_server_encoding(error.message().to_owned()));
+            vs_onnx::list(None).map_err(model_error)?
+        }
+    };
     let mut rows = Vec::with_capacity(listed.len());
     for (name, origin) in listed {
         // Reading a large model's files takes a while.
@@ -53,7 +61,7 @@ fn model_rows() -> SqlResult<Vec<ModelRow>> {
                     row.dims = spec.dims.map(|dims| dims as i32);
                     row.tag = Some(tag_text(bundle.tag()));
                 }
-                Err(error) => row.problem = Some(error.message().to_owned()),
+                Err(error) => row.problem = Some(in_server_encoding(error.message().to_owned())),
             }
             if let Some(model) = session.loaded(&row.name) {
                 row.loaded = true;
@@ -98,7 +106,26 @@ fn describe_model(name: ServerText<'_>) -> JsonB {
     if description["source"] != BUILT_IN {
         description["source"] = serde_json::json!(FOLDER);
     }
-    JsonB(description)
+    json(description)
+}
+
+/// JSON as a result: in the encoding of the database.
+fn json(mut value: Value) -> JsonB {
+    fn convert(value: &mut Value) {
+        match value {
+            Value::String(text) => *text = in_server_encoding(std::mem::take(text)),
+            Value::Array(items) => items.iter_mut().for_each(convert),
+            Value::Object(fields) => {
+                for (name, mut field) in std::mem::take(fields) {
+                    convert(&mut field);
+                    fields.insert(in_server_encoding(name), field);
+                }
+            }
+            _ => {}
+        }
+    }
+    convert(&mut value);
+    JsonB(value)
 }
 
 #[pg_extern(sql = false)]
@@ -111,8 +138,8 @@ fn check_model(name: ServerText<'_>) -> JsonB {
         let tag = tag_text(model.bundle().tag());
         Ok(serde_json::json!({ "name": name, "tag": tag, "trial": trial, "memory": memory }))
     };
-    let result: SqlResult<serde_json::Value> = check();
-    JsonB(result.or_raise())
+    let result: SqlResult<Value> = check();
+    json(result.or_raise())
 }
 
 #[pg_extern(sql = false)]

@@ -1,7 +1,7 @@
 //! One error type for the whole crate: what went wrong (a [`ErrorKind`] the caller can map to a code), a sentence that
 //! names the offender, and, where something can be done about it, a hint.
 
-use std::{fmt, io, path::Path};
+use std::{fmt, io};
 
 /// The classes of failure that a caller tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,8 +84,10 @@ impl Error {
         Error::new(ErrorKind::LimitExceeded, message)
     }
 
-    pub(crate) fn io(path: &Path, error: &io::Error) -> Self {
-        Error::new(ErrorKind::Io, format!("could not read \"{}\": {error}", path.display()))
+    /// `name` is that of a file within a model: where models lie on a server is not everybody's business.
+    pub(crate) fn io(name: &str, error: &io::Error) -> Self {
+        let name = if name.is_empty() { "the model's folder".to_owned() } else { format!("\"{name}\"") };
+        Error::new(ErrorKind::Io, format!("could not read {name}: {error}"))
     }
 
     pub(crate) fn memory(bytes: usize, what: &str) -> Self {

@@ -102,7 +102,7 @@ impl Files {
                     // One byte more than expected shows a file that has grown.
                     let wanted = (len + 1 - bytes.len() as u64).min(PIECE as u64);
                     let read = (&mut file).take(wanted).read_to_end(&mut bytes);
-                    let read = read.map_err(|error| Error::io(&folder.path.join(name), &error))?;
+                    let read = read.map_err(|error| Error::io(name, &error))?;
                     if (read as u64) < wanted || bytes.len() as u64 > len {
                         break;
                     }
@@ -127,13 +127,13 @@ impl Files {
             interrupt::check()?;
             file.read_exact(piece).map_err(|error| match error.kind() {
                 IoKind::UnexpectedEof => changed(name),
-                _ => Error::io(&folder.path.join(name), &error),
+                _ => Error::io(name, &error),
             })?;
         }
         match file.read(&mut [0]) {
             Ok(0) => Ok(bytes),
             Ok(_) => Err(changed(name)),
-            Err(error) => Err(Error::io(&folder.path.join(name), &error)),
+            Err(error) => Err(Error::io(name, &error)),
         }
     }
 
@@ -165,7 +165,7 @@ impl Files {
                             sink.update(&buffer[..read]);
                         }
                         Err(error) if error.kind() == IoKind::Interrupted => {}
-                        Err(error) => return Err(Error::io(&folder.path.join(name), &error)),
+                        Err(error) => return Err(Error::io(name, &error)),
                     }
                 }
             }
@@ -201,7 +201,7 @@ impl Folder {
         match symlink_metadata(&path) {
             Ok(metadata) => Ok(metadata.is_file()),
             Err(error) if matches!(error.kind(), IoKind::NotFound | IoKind::NotADirectory) => Ok(false),
-            Err(error) => Err(Error::io(&path, &error)),
+            Err(error) => Err(Error::io(name, &error)),
         }
     }
 
@@ -211,11 +211,11 @@ impl Folder {
         let entries = match path.read_dir() {
             Ok(entries) => entries,
             Err(error) if matches!(error.kind(), IoKind::NotFound | IoKind::NotADirectory) => return Ok(Vec::new()),
-            Err(error) => return Err(Error::io(&path, &error)),
+            Err(error) => return Err(Error::io(folder, &error)),
         };
         let mut names = Vec::new();
         for entry in entries.take(MAX_ENTRIES) {
-            let entry = entry.map_err(|error| Error::io(&path, &error))?;
+            let entry = entry.map_err(|error| Error::io(folder, &error))?;
             if entry.file_type().is_ok_and(|kind| kind.is_file())
                 && let Ok(name) = entry.file_name().into_string()
             {
@@ -233,8 +233,8 @@ impl Folder {
         // O_NONBLOCK: opening a named pipe must not wait for its writer.
         let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path);
         let file = opened
-            .map_err(|error| if error.kind() == IoKind::NotFound { missing(name) } else { Error::io(&path, &error) })?;
-        let metadata = file.metadata().map_err(|error| Error::io(&path, &error))?;
+            .map_err(|error| if error.kind() == IoKind::NotFound { missing(name) } else { Error::io(name, &error) })?;
+        let metadata = file.metadata().map_err(|error| Error::io(name, &error))?;
         if !metadata.is_file() {
             return Err(Error::invalid(format!("\"{name}\" is not a regular file")));
         }

@@ -168,10 +168,10 @@ pub fn list(folder: Option<&Path>) -> Result<Vec<(String, Origin)>> {
         let entries = match folder.read_dir() {
             Ok(entries) => Some(entries),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(Error::io(folder, &error)),
+            Err(error) => return Err(unreadable(&error)),
         };
         for entry in entries.into_iter().flatten() {
-            let entry = entry.map_err(|error| Error::io(folder, &error))?;
+            let entry = entry.map_err(|error| unreadable(&error))?;
             if let Ok(name) = entry.file_name().into_string()
                 && check_name(&name).is_ok()
                 && builtin::find(&name).is_none()
@@ -183,6 +183,10 @@ pub fn list(folder: Option<&Path>) -> Result<Vec<(String, Origin)>> {
     }
     models.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(models)
+}
+
+fn unreadable(error: &io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("could not read the folder of models: {error}"))
 }
 
 /// Refuses a name that could not be a model's: 1 to 63 of `a-z 0-9 . _ -`, not beginning with a dot.
