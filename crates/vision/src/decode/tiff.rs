@@ -103,7 +103,7 @@ fn check_layout(decoder: &mut Decoder<Stoppable<'_>>, header: &Header, channels:
     if samples as usize != channels && !droppable {
         return Err(Error::unsupported(format!("TIFF with {samples} samples a pixel for {channels} of colour")));
     }
-    if planar && length.is_some_and(|length| length > 0 && header.height % length != 0) {
+    if planar && length.is_some_and(|length| !header.height.is_multiple_of(length)) {
         return Err(Error::unsupported("TIFF with planes of tiles that reach beyond the picture"));
     }
     let formats = decoder.find_tag_unsigned_vec::<u16>(Tag::SampleFormat).map_err(explain)?.unwrap_or_default();
