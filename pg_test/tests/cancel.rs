@@ -156,6 +156,36 @@ fn a_contact_sheet_ends_with_the_picture_at_hand() {
 }
 
 #[test]
+fn a_picture_that_takes_long_ends_in_the_middle() {
+    let database = Database::shared("cancel_slow_picture");
+    let mut session = database.connect();
+    let _watch = database.watch();
+    // A GIF of one pixel, and four million bytes of codes that say nothing but "begin anew".
+    let mut gif = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xFF\xFF\xFF\x2C\0\0\0\0\x01\0\x01\0\0\x0B".to_vec();
+    for _ in 0..16_000 {
+        gif.push(255);
+        gif.extend([0x00, 0x08, 0x80].repeat(85));
+    }
+    gif.extend([0, 0x3B]);
+    session.execute("CREATE TABLE photos AS SELECT $1::bytea AS photo", &[&gif]).unwrap();
+    for threads in [1, 2] {
+        session.batch_execute(&format!("SET statement_timeout = 0; SET visual_search.threads = {threads}")).unwrap();
+        for call in [
+            "image_thumbnail(photo)",
+            "embed_image(photo)",
+            "embed_images(ARRAY[photo, photo || '\\x00'])",
+            "image_contact_sheet(ARRAY[photo])",
+        ] {
+            let sql = format!("SET statement_timeout = 100; SELECT {call} FROM photos");
+            let error = error_of(&mut session, &sql);
+            // Were it decoded to the end, it would be an error of another kind: there is no pixel in it.
+            assert_eq!(error.code().code(), "57014", "{call}: {}", error.message());
+            assert!(error.message().contains("statement timeout"), "{call}: {}", error.message());
+        }
+    }
+}
+
+#[test]
 fn reading_a_large_model_can_be_cancelled() {
     let database = Database::shared("cancel_loading");
     let mut session = database.connect();

@@ -47,11 +47,12 @@ fn check_directory(bytes: &[u8]) -> Result<()> {
         let entries = usize::from(short(start)?);
         let mut most = 0;
         for entry in (0..entries).map(|entry| start + 2 + 12 * entry) {
-            let count = u64::from(long(entry + 4)?);
-            if type_size(short(entry + 2)?) * count > bytes.len() as u64 {
+            let (field_type, count) = (short(entry + 2)?, u64::from(long(entry + 4)?));
+            if type_size(field_type) * count > bytes.len() as u64 {
                 return None;
             }
-            if short(entry)? < FIRST_METADATA {
+            // Descriptions are not read.
+            if short(entry)? < FIRST_METADATA && field_type != ASCII {
                 most = most.max(count);
             }
         }
@@ -65,6 +66,8 @@ fn check_directory(bytes: &[u8]) -> Result<()> {
     limits::probe(most * (VALUE_BYTES + 2 * 8))
 }
 
+/// The field type of text.
+const ASCII: u16 = 2;
 /// The lowest tag of those that are no part of the format proper (XMP, colour profiles, EXIF), which are not read.
 const FIRST_METADATA: u16 = 700;
 /// Most strips or tiles of a picture: each costs some microseconds, however little is in it. Tiles of 16 × 16 pixels make
