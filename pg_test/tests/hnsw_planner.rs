@@ -80,7 +80,9 @@ fn a_second_key_is_sorted_on_top_or_instead() {
     let (mut session, query) = indexed("planner_second_key", 16, 8000);
     // Equal vectors, which the second key tells apart.
     run(&mut session, "UPDATE items SET embedding = (SELECT embedding FROM items WHERE id = 7) WHERE id % 100 = 7");
+    // The graph is a coarse one.
     run(&mut session, "VACUUM ANALYZE items");
+    run(&mut session, "SET vs_hnsw.ef_search = 1000");
     let sql = format!("SELECT id FROM items ORDER BY embedding <-> {query}, id DESC LIMIT 200");
     let version: String = session.query_one("SHOW server_version_num", &[]).unwrap().get(0);
     let (used, plan) = uses_index(&mut session, &sql);
