@@ -144,13 +144,13 @@ impl Storage for Interruptible<'_> {
         Ok(())
     }
 
-    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> SqlResult<()> {
+    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> SqlResult<bool> {
         self.asked = self.asked.wrapping_add(1);
         if self.asked.is_multiple_of(4096) {
             pgrx::check_for_interrupts!();
         }
-        let Ok(()) = self.handle.neighbours(id, level, out);
-        Ok(())
+        let Ok(there) = self.handle.neighbours(id, level, out);
+        Ok(there)
     }
 }
 

@@ -208,7 +208,7 @@ impl Storage for Graph {
         self.nodes.score(query, ids, out)
     }
 
-    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> SqlResult<()> {
+    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> SqlResult<bool> {
         self.nodes.neighbours(id, level, out)
     }
 }

@@ -194,13 +194,12 @@ impl Storage for Nodes {
         Ok(())
     }
 
-    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> SqlResult<()> {
+    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> SqlResult<bool> {
         pgrx::check_for_interrupts!();
         if level == 0 {
-            self.look(id, |_, node| out.extend(node.list()));
-        } else if let Some((side, generation)) = self.upper_entry(id, level) {
-            self.look_side(side, id, generation, level, |entry| out.extend(entry.list()));
+            return Ok(self.look(id, |_, node| out.extend(node.list())).is_some());
         }
-        Ok(())
+        let Some((side, generation)) = self.upper_entry(id, level) else { return Ok(false) };
+        Ok(self.look_side(side, id, generation, level, |entry| out.extend(entry.list())).is_some())
     }
 }

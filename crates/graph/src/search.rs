@@ -9,6 +9,10 @@
 //! frontier as it stands: the same walk as a search with the larger `ef` from the start, with no distance computed
 //! twice. When nothing is left every node reachable has been handed out once.
 //!
+//! **Nodes that vanish.** Others may free a node between its being scored and its neighbours being asked for; of the node
+//! where a search starts that would be all that there is to go on with. The lists that led there have been repaired by
+//! then and searches start elsewhere, so the search begins again.
+//!
 //! **Memory.** What a search remembers grows with the nodes that it sees, so room is made before each step, and a search
 //! for which there is no memory ends where it is and [says so](Beam::is_starved).
 
@@ -37,10 +41,12 @@ pub struct Beam {
     starts: Vec<Candidate>,
     hops: usize,
     distances: usize,
+    /// Whether a node on the way has vanished since the layer was entered.
+    lost: bool,
     starved: bool,
 }
 
-/// How often a search begins again because its entry point is gone before it has been looked at.
+/// How often a search is tried while nodes vanish on its way.
 const ATTEMPTS: usize = 8;
 
 /// A candidate that was too far for the `ef` nearest.
@@ -69,8 +75,8 @@ impl Beam {
             };
             let descended = self.descend(storage, query, entry, 0, &mut starts);
             searched = descended.and_then(|()| self.search_layer(storage, query, 0, &starts, ef));
-            // Between reading where to start and looking there the node may have been freed.
-            if searched.is_err() || !starts.is_empty() {
+            // The entry point may have been freed between its being read and scored, any node after it was scored.
+            if searched.is_err() || !(starts.is_empty() || self.lost) {
                 break;
             }
         }
@@ -188,6 +194,7 @@ impl Beam {
         self.aside.clear();
         self.hops = 0;
         self.distances = 0;
+        self.lost = false;
     }
 
     fn run<S: Storage>(&mut self, storage: &mut S, query: &Query, level: u8) -> Result<(), S::Error> {
@@ -201,7 +208,7 @@ impl Beam {
                 storage.expect(second.id, level);
             }
             self.neighbours.clear();
-            storage.neighbours(next.id, level, &mut self.neighbours)?;
+            self.lost |= !storage.neighbours(next.id, level, &mut self.neighbours)?;
             if !self.make_room(self.neighbours.len()) {
                 break;
             }

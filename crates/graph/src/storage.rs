@@ -99,8 +99,9 @@ pub trait Storage {
     /// Tells that the neighbours of `id` on layer `level` may well be asked for next. A storage may start to fetch them.
     fn expect(&mut self, _id: NodeId, _level: u8) {}
 
-    /// Appends the neighbours of `id` on layer `level` to `out`; nothing if the node is gone or not on that layer.
-    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> Result<(), Self::Error>;
+    /// Appends the neighbours of `id` on layer `level` to `out`, and says whether there is such a node on that layer. If
+    /// not, it has been freed since its number was read, and with it went the way on from there.
+    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> Result<bool, Self::Error>;
 }
 
 /// Comparing nodes with each other and changing their lists: what inserting and repairing need on top.

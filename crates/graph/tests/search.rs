@@ -150,4 +150,32 @@ fn a_search_whose_entry_point_is_freed_begins_again() {
     assert_eq!(found.len(), 20);
     assert_eq!(found[0].id, 3);
     assert!(!beam.is_starved());
+    // It is there when it is scored, alive or dead, and gone when its neighbours are asked for; on every layer that it
+    // was on, or on layer 0 alone.
+    for (alive, level) in [(true, 0), (false, 0), (true, 2), (false, 2)] {
+        let mut rough = Rough::new(&arena);
+        rough.stale_entry = Some(Entry { id: 7, level });
+        rough.goes_when_scored = Some(7);
+        rough.dead.extend((!alive).then_some(7));
+        beam.search(&mut rough, &query, 20).unwrap();
+        assert!(rough.gone.contains(&7), "it has been there");
+        beam.take(&mut found);
+        assert_eq!(found.len(), 20);
+        assert_eq!(found[0].id, 3);
+        assert!(found.iter().all(|candidate| candidate.id != 7));
+    }
+}
+
+#[test]
+fn a_search_does_not_begin_again_for_ever() {
+    let rows = clustered(300, 12, 26);
+    let arena = built(&rows, Metric::L2, PARAMS);
+    let (mut scratch, mut query, mut beam) = (Scratch::default(), Query::default(), Beam::default());
+    arena.space().prepare(&rows[3], &mut scratch, &mut query).unwrap();
+    let mut rough = Rough::new(&arena);
+    // Of every node the neighbours are gone.
+    rough.without_lists = true;
+    beam.search(&mut rough, &query, 20).unwrap();
+    assert!(rough.calls.get() < 200, "{} calls", rough.calls.get());
+    assert!(beam.is_exhausted());
 }

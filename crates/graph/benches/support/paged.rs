@@ -39,7 +39,7 @@ impl Storage for Paged<'_> {
         self.handle.score(query, ids, out)
     }
 
-    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> Result<(), Infallible> {
+    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> Result<bool, Infallible> {
         self.visits += 1;
         self.distinct.insert(self.pages[id as usize]);
         self.handle.neighbours(id, level, out)

@@ -73,9 +73,10 @@ impl Storage for ArenaHandle<'_> {
     }
 
     #[inline]
-    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> Result<(), Infallible> {
+    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> Result<bool, Infallible> {
         self.arena.neighbours(id, level, out);
-        Ok(())
+        // Nothing is ever freed here.
+        Ok(true)
     }
 }
 

@@ -162,6 +162,10 @@ pub struct Rough<'a> {
     pub dead: HashSet<NodeId>,
     /// Not there any more.
     pub gone: HashSet<NodeId>,
+    /// Goes when its neighbours are asked for, so that it still was there to be scored.
+    pub goes_when_scored: Option<NodeId>,
+    /// Every node goes before its neighbours are asked for, and comes back.
+    pub without_lists: bool,
     /// There again, but as other nodes, on layer 0 alone.
     pub lowered: HashSet<NodeId>,
     /// The layer that nodes were gathered for last.
@@ -188,6 +192,8 @@ impl<'a> Rough<'a> {
             handle: arena.handle(),
             dead: HashSet::new(),
             gone: HashSet::new(),
+            goes_when_scored: None,
+            without_lists: false,
             lowered: HashSet::new(),
             gathered: 0,
             entry: None,
@@ -231,12 +237,17 @@ impl Storage for Rough<'_> {
         Ok(())
     }
 
-    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> Result<(), Failed> {
+    fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> Result<bool, Failed> {
         self.call()?;
-        if !self.gone.contains(&id) {
-            let Ok(()) = self.handle.neighbours(id, level, out);
+        if self.gone.contains(&id) || self.goes_when_scored.take_if(|leaving| *leaving == id).is_some() {
+            self.gone.insert(id);
+            return Ok(false);
         }
-        Ok(())
+        if self.without_lists {
+            return Ok(false);
+        }
+        let Ok(there) = self.handle.neighbours(id, level, out);
+        Ok(there)
     }
 }
 
