@@ -38,5 +38,5 @@ extension_sql_file!("../sql/index.sql", name = "index", requires = ["images"], f
 pub extern "C-unwind" fn _PG_init() {
     interrupts::register();
     settings::define();
-    index::options::define();
+    index::plan::options::define();
 }

@@ -3,36 +3,24 @@
 //! An HNSW graph ([`vs_graph`]) of 8-bit codes ([`vs_quantize`]) on PostgreSQL pages. The algorithms know neither pages
 //! nor PostgreSQL; this module gives them a storage and PostgreSQL its callbacks.
 //!
-//! | file | what it does |
+//! | room | what it is for |
 //! |---|---|
-//! | `layout`, `slots`, `tid`, `meta` | what lies where on a page |
-//! | `open` | an index and what the session remembers of it |
-//! | `nodes`, `graph`, `join` | the graph on pages, for reading and for writing; rows that share a node |
-//! | `build`, `crew`, `flush` | building: rows to a graph in memory, the threads, writing it out |
-//! | `insert`, `scan`, `kill`, `vacuum`, `attach` | rows come, are found, are found dead, go; nodes nobody reaches |
-//! | `cost`, `options` | the planner, parameters and settings |
-//! | `inspect`, `check` | `vs_hnsw_stats`, `vs_hnsw_check`, `vs_hnsw_recall` |
+//! | `pages` | what lies on the pages, and how it is read and changed |
+//! | `build` | an index of the rows there are |
+//! | `maintain` | rows come and go |
+//! | `search` | rows are found |
+//! | `plan` | the planner, parameters and settings |
+//! | `inspect` | `vs_hnsw_stats`, `vs_hnsw_check`, `vs_hnsw_recall` |
+//!
+//! Arrows go one way: `build` → `maintain` → `pages`, `search` → `pages`, `inspect` → `maintain`; every room reads settings
+//! from `plan::options`, which reads nothing of theirs.
 
-mod attach;
 mod build;
-mod check;
-mod cost;
-mod crew;
-mod flush;
-mod graph;
-mod insert;
 mod inspect;
-mod join;
-mod kill;
-mod layout;
-mod meta;
-mod nodes;
-mod open;
-pub mod options;
-mod scan;
-mod slots;
-mod tid;
-mod vacuum;
+mod maintain;
+mod pages;
+pub mod plan;
+mod search;
 
 use crate::returned::Returned;
 use pgrx::prelude::*;
@@ -70,17 +58,17 @@ fn vs_hnsw_handler(_fcinfo: pg_sys::FunctionCallInfo) -> Returned {
         am.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
         am.ambuild = Some(build::ambuild);
         am.ambuildempty = Some(build::ambuildempty);
-        am.aminsert = Some(insert::aminsert);
-        am.ambulkdelete = Some(vacuum::ambulkdelete);
-        am.amvacuumcleanup = Some(vacuum::amvacuumcleanup);
-        am.amcostestimate = Some(cost::amcostestimate);
-        am.amoptions = Some(options::amoptions);
+        am.aminsert = Some(maintain::aminsert);
+        am.ambulkdelete = Some(maintain::ambulkdelete);
+        am.amvacuumcleanup = Some(maintain::amvacuumcleanup);
+        am.amcostestimate = Some(plan::amcostestimate);
+        am.amoptions = Some(plan::options::amoptions);
         am.ambuildphasename = Some(build::ambuildphasename);
         am.amvalidate = Some(amvalidate);
-        am.ambeginscan = Some(scan::ambeginscan);
-        am.amrescan = Some(scan::amrescan);
-        am.amgettuple = Some(scan::amgettuple);
-        am.amendscan = Some(scan::amendscan);
+        am.ambeginscan = Some(search::ambeginscan);
+        am.amrescan = Some(search::amrescan);
+        am.amgettuple = Some(search::amgettuple);
+        am.amendscan = Some(search::amendscan);
         Returned::new(pg_sys::Datum::from(routine))
     }
 }

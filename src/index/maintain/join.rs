@@ -3,13 +3,8 @@
 //! A node keeps two rows in its slot and more in side entries, of which only the first may have room: whatever their
 //! number, adding one changes the node's page and at most one other.
 
-use super::flush::too_large;
-use super::graph::{ATTEMPTS, Graph};
-use super::layout::Place;
-use super::open::damaged;
-use super::slots::{INLINE_TIDS, NodeRef, TIDS};
-use super::tid::Tid;
 use crate::error::SqlResult;
+use crate::index::pages::{ATTEMPTS, Graph, INLINE_TIDS, NodeRef, Place, TIDS, Tid, damaged, too_large};
 use vs_graph::NodeId;
 
 impl Graph {

@@ -14,11 +14,10 @@
 //! Decisions are made on copies, read without holding anything; the pages are then locked, it is checked that what was
 //! read still holds, and either all is changed or nothing.
 
-use super::flush::too_large;
 use super::layout::Place;
 use super::meta::Meta;
 use super::nodes::Nodes;
-use super::open::{Opened, damaged};
+use super::open::{Opened, damaged, too_large};
 use super::tid::Tid;
 use crate::error::{SqlError, SqlResult};
 use crate::storage::{Block, Kind, Logging, PAGES};
@@ -27,7 +26,7 @@ use vs_graph::{Candidate, Entry, NONE, NodeId, Storage, StorageMut, Updates};
 use vs_quantize::{CodeRef, Header, Query};
 
 /// How often a place is looked for before something must be wrong.
-pub(super) const ATTEMPTS: usize = 10_000;
+pub const ATTEMPTS: usize = 10_000;
 
 /// [`crate::storage::Page::link`] of a side page that is not in the metapage's list.
 pub const UNLISTED: u32 = 0;
@@ -44,7 +43,7 @@ pub struct NewRow {
 }
 
 impl NewRow {
-    pub(super) fn code(&self) -> CodeRef<'_> {
+    pub fn code(&self) -> CodeRef<'_> {
         self.header.with(&self.code)
     }
 }
@@ -83,7 +82,7 @@ impl Graph {
         Self { nodes: Nodes::new(opened), logging, row: NewRow::default(), gathered: Gathered::default() }
     }
 
-    pub(super) fn opened(&self) -> &Opened {
+    pub fn opened(&self) -> &Opened {
         &self.nodes.opened
     }
 
@@ -121,7 +120,7 @@ impl Graph {
     }
 
     /// A side page with at least `wanted` free entries, as it seems: the caller checks again under the lock.
-    pub(super) fn side_page(&self, wanted: usize) -> SqlResult<Block> {
+    pub fn side_page(&self, wanted: usize) -> SqlResult<Block> {
         let opened = self.opened();
         for _ in 0..ATTEMPTS {
             pgrx::check_for_interrupts!();

@@ -124,6 +124,11 @@ pub fn damaged(index: Index, why: &str) -> SqlError {
         .hint("Please REINDEX it.")
 }
 
+/// The error for an index whose numbers end: of nodes, or of the side entries of a file as long.
+pub fn too_large() -> SqlError {
+    SqlError::new(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "too many rows for a vs_hnsw index")
+}
+
 /// The space for an index, remembered from now on.
 pub fn remember(index: Index, dims: usize, metric: Metric) -> SqlResult<Rc<Remembered>> {
     let space = Space::new(dims, metric).map_err(|error| damaged(index, &error.to_string()))?;

@@ -4,24 +4,23 @@
 //!    at a time. Threads put the nodes into the graph, and so does the leader whenever there is enough to do. The threads
 //!    know nothing of PostgreSQL, run with all signals blocked, and end with the build, however it ends ([`Crew`]).
 //! 2. The graph is completed (what no search reaches is attached), its nodes are put into an order in which neighbours
-//!    share pages, and all is [written out](super::flush).
+//!    share pages, and all is [written out](flush).
 //! 3. Should the graph outgrow `maintenance_work_mem`, it is written out as it is and the remaining rows are inserted
 //!    into the pages, which takes longer.
 //! 4. All pages are logged at once. Until then nothing is.
 
-use super::crew::Crew;
-use super::flush::{Joined, flush};
-use super::graph::Graph;
-use super::insert::{self, Workspace, insert_row};
-use super::layout::Layout;
-use super::meta::Meta;
-use super::open::{Opened, check_tags};
-use super::options::Options;
-use super::tid::Tid;
+mod crew;
+mod flush;
+
 use crate::embedding::io::dims_out_of_range;
 use crate::embedding::{Embedding, different_dims};
 use crate::error::{OrRaise, SqlError, SqlResult, out_of_memory};
+use crate::index::maintain::{Workspace, attach, insert_row};
+use crate::index::pages::{Graph, Layout, Meta, Opened, Tid, check_tags, encode, layout_for, level};
+use crate::index::plan::options::Options;
 use crate::storage::{Change, Hints, Index, Kind, Logging};
+use crew::Crew;
+use flush::{Joined, flush};
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
@@ -86,20 +85,6 @@ fn declared_dims(index: Index) -> Option<usize> {
     // SAFETY: looks the column up in the catalog and writes to the places given.
     unsafe { pg_sys::get_atttypetypmodcoll(index.oid(), 1, &mut type_oid, &mut typmod, &mut collation) };
     usize::try_from(typmod).ok().filter(|&dims| dims > 0)
-}
-
-/// The layout of an index, or why there can be none.
-pub fn layout(dims: usize, m: usize) -> SqlResult<Layout> {
-    if dims == 0 || dims > vs_quantize::MAX_DIMS {
-        return Err(dims_out_of_range(dims));
-    }
-    Layout::new(dims, m).ok_or_else(|| {
-        SqlError::new(
-            PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-            format!("column cannot have more than {} dimensions for vs_hnsw index with m = {m}", Layout::max_dims(m)),
-        )
-        .detail(format!("A node of {dims} dimensions does not fit on a page."))
-    })
 }
 
 /// Writes the metapage of an empty index as its first page.
@@ -188,8 +173,8 @@ impl Build {
                 let params = *arena.params();
                 let mut skipped = false;
                 let scratch = &mut self.scratch;
-                let pushed = memory.block.push(insert::level(&params, tid), tid.0, |code| {
-                    insert::encode(arena.space(), embedding, scratch, code).and_then(|header| {
+                let pushed = memory.block.push(level(&params, tid), tid.0, |code| {
+                    encode(arena.space(), embedding, scratch, code).and_then(|header| {
                         skipped = header.is_none();
                         header.ok_or_else(|| SqlError::new(PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, "no direction"))
                     })
@@ -219,7 +204,7 @@ impl Build {
     /// Starts the graph in memory, for vectors of `dims` dimensions.
     fn begin(&mut self, dims: usize) -> SqlResult<()> {
         let dims = self.declared.unwrap_or(dims);
-        let layout = layout(dims, self.options.m())?;
+        let layout = layout_for(dims, self.options.m())?;
         create(self.index, self.metric, &self.options, dims)?;
         let space = Space::new(dims, self.metric).map_err(|_| dims_out_of_range(dims))?;
         let params = Params { m: self.options.m(), ef_construction: self.options.ef_construction() };
@@ -375,7 +360,7 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
         stage: Stage::Empty,
     };
     if let Some(dims) = state.declared {
-        layout(dims, options.m())?;
+        layout_for(dims, options.m())?;
     }
     // SAFETY: the callback matches the state. The function is called through PostgreSQL's table of functions, so with a
     // guard of our own; the frame owns nothing.
@@ -417,7 +402,7 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
         }
         Stage::Memory(_) => state.write_out()?,
         Stage::Pages(pages) => {
-            super::attach::attach(&pages.graph.nodes.opened, Logging::Building)?;
+            attach(&pages.graph.nodes.opened, Logging::Building)?;
         }
     }
     note_built(index);

@@ -1,8 +1,7 @@
 //! Finding nodes that no search reaches, and attaching them.
 
-use super::graph::Graph;
-use super::open::Opened;
 use crate::error::{SqlResult, out_of_memory};
+use crate::index::pages::{Graph, Opened, Place};
 use crate::storage::{Block, Logging};
 use vs_graph::{NodeId, Reach, ReachError};
 
@@ -41,5 +40,5 @@ pub fn live(opened: &Opened, block: Block) -> Vec<NodeId> {
     let lock = opened.index.read(&mut hints, block);
     let page = lock.page();
     let alive = |&at: &usize| layout.node(page, at).is_some_and(|node| node.live());
-    (0..layout.slots(page)).filter(alive).filter_map(|at| layout.id(super::layout::Place { block, at })).collect()
+    (0..layout.slots(page)).filter(alive).filter_map(|at| layout.id(Place { block, at })).collect()
 }

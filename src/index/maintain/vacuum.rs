@@ -13,14 +13,9 @@
 //!
 //! The vacuum may stop anywhere. What it has done stays valid, and the next one goes on.
 
-use super::attach::attach;
-use super::graph::{Graph, UNLISTED};
-use super::layout::Place;
-use super::meta::Meta;
-use super::open::Opened;
-use super::slots::{SideRef, TIDS};
-use super::tid::Tid;
+use super::attach::{attach, live};
 use crate::error::{OrRaise, SqlResult, out_of_memory};
+use crate::index::pages::{Graph, Meta, Opened, Place, SideRef, TIDS, Tid, UNLISTED};
 use crate::storage::{Barrier, Block, Index, Kind, Logging, Mode};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
@@ -303,7 +298,7 @@ impl<'a> Vacuum<'a> {
         for block in 1..self.opened.index.blocks() {
             // No sleep as of `pause`: insertions wait.
             pgrx::check_for_interrupts!();
-            if let Some(&id) = super::attach::live(&self.opened, block).first() {
+            if let Some(&id) = live(&self.opened, block).first() {
                 self.graph
                     .raise_entry(Entry { id, level: self.graph.nodes.look(id, |_, n| n.level()).unwrap_or(0) }, None)?;
                 return Ok(());

@@ -11,12 +11,10 @@
 //! a row too new for this scan's snapshot.
 
 use super::kill::Kills;
-use super::nodes::Nodes;
-use super::open::Opened;
-use super::options::{self, IterativeScan};
-use super::tid::Tid;
 use crate::embedding::Embedding;
 use crate::error::{OrRaise, SqlError, SqlResult, out_of_memory};
+use crate::index::pages::{Nodes, Opened, Tid};
+use crate::index::plan::options::{self, IterativeScan};
 use crate::storage::Index;
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, PgSqlErrorCode};

@@ -3,13 +3,8 @@
 //! Nodes go to pages in an order in which neighbours share pages ([`vs_graph::page_order`]); their numbers change
 //! accordingly. After the pages of nodes come the side pages, filled in the same order.
 
-use super::graph::UNLISTED;
-use super::layout::{Layout, Place};
-use super::meta::Meta;
-use super::open::damaged;
-use super::slots::{INLINE_TIDS, TIDS};
-use super::tid::Tid;
 use crate::error::{SqlError, SqlResult, out_of_memory};
+use crate::index::pages::{INLINE_TIDS, Layout, Meta, Place, TIDS, Tid, UNLISTED, damaged, too_large};
 use crate::storage::{Block, Change, Hints, Index, Kind, Logging};
 use pgrx::pg_sys;
 use vs_graph::{Arena, ArenaHandle, Candidate, Entry, NONE, NodeId, Reach, ReachError, Storage, page_order};
@@ -169,11 +164,6 @@ fn number(layout: &Layout, filled: usize, order: &[NodeId], limit: usize) -> Sql
         numbers[id as usize] = layout.id(place).ok_or_else(too_large)?;
     }
     Ok(numbers)
-}
-
-/// The error for an index whose numbers end: of nodes, or of the side entries of a file as long.
-pub(super) fn too_large() -> SqlError {
-    SqlError::new(pgrx::PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "too many rows for a vs_hnsw index")
 }
 
 /// Side entries being collected.

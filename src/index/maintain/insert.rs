@@ -5,18 +5,14 @@
 //! 2. Compute the code, search, write the node and link it ([`vs_graph::Inserter`] over [`Graph`]); or add the row to
 //!    the node that has the very same code.
 
-use super::build::layout;
-use super::graph::{Graph, NewRow};
-use super::open::Opened;
-use super::tid::Tid;
 use crate::embedding::Embedding;
-use crate::error::{OrRaise, SqlError, SqlResult};
+use crate::error::{OrRaise, SqlResult};
+use crate::index::pages::{Graph, NewRow, Opened, Tid, encode, layout_for, level};
 use crate::storage::{Barrier, Index, Logging, Mode};
-use pgrx::PgSqlErrorCode;
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use vs_graph::{Inserted, Inserter};
-use vs_quantize::{Error, Header, Query, Scratch};
+use vs_quantize::{Query, Scratch};
 
 /// Memory that insertions reuse.
 #[derive(Default)]
@@ -29,29 +25,6 @@ pub struct Workspace {
 
 thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::default();
-}
-
-/// The level of a row's node: random, and the same whenever the same row is inserted.
-pub fn level(params: &vs_graph::Params, tid: Tid) -> u8 {
-    // SplitMix64 (Steele, Lea & Flood 2014): every bit of the address reaches every bit of the result.
-    let mut x = tid.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    params.level(x ^ x >> 31)
-}
-
-/// Encodes `embedding` into `code`. `None` for what has no code: under the cosine, the zero vector.
-pub fn encode(
-    space: &vs_quantize::Space,
-    embedding: &Embedding<'_>,
-    scratch: &mut Scratch,
-    code: &mut [i8],
-) -> SqlResult<Option<Header>> {
-    match space.encode(embedding.elements(), scratch, code) {
-        Ok(header) => Ok(Some(header)),
-        Err(Error::Zero) => Ok(None),
-        Err(error) => Err(SqlError::new(PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, error.to_string())),
-    }
 }
 
 /// Inserts a row through `graph`; false if it has no place in the index.
@@ -90,7 +63,7 @@ pub fn insert_row(
 
 /// Makes the length of the first vector that of all.
 fn bind_dims(graph: &mut Graph, dims: usize) -> SqlResult<()> {
-    layout(dims, graph.nodes.opened.meta.m)?;
+    layout_for(dims, graph.nodes.opened.meta.m)?;
     graph.change_meta(|meta| {
         let unbound = meta.dims == 0;
         if unbound {

@@ -6,10 +6,8 @@
 //! have put a new row with the same address in, into the same node or another in its slot: the node's generation and its
 //! count of removals tell.
 
-use super::nodes::Nodes;
-use super::slots::NodeRef;
-use super::tid::Tid;
 use crate::error::SqlResult;
+use crate::index::pages::{NodeRef, Nodes, Tid};
 use crate::storage::Logging;
 use pgrx::pg_sys;
 use vs_graph::NodeId;

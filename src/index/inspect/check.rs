@@ -4,14 +4,12 @@
 //! entry is sound in itself, and whether what they name exists. A live node that no search reaches is not an error (the
 //! next vacuum attaches it), nor is a dead node or a freed slot; `vs_hnsw_stats` counts them.
 
-use super::inspect::Held;
-use super::layout::{Layout, Place};
-use super::nodes::Nodes;
-use super::open::Opened;
-use super::slots::{INLINE_TIDS, NodeRef, TIDS};
-use super::tid::Tid;
-use crate::error::{SqlResult, out_of_memory};
+use super::held::Held;
+use crate::error::{OrRaise, SqlResult, out_of_memory};
+use crate::index::pages::{INLINE_TIDS, Layout, NodeRef, Nodes, Opened, Place, SideRef, TIDS, Tid};
 use crate::storage::{Block, Kind};
+use pgrx::name;
+use pgrx::prelude::*;
 use vs_graph::{MAX_LEVEL, NONE, NodeId};
 
 /// Something wrong.
@@ -215,7 +213,7 @@ impl Check {
     fn check_upper(&mut self, block: Block, node: &Chains) {
         let mut side = node.upper;
         for layer in 1..=node.level.min(MAX_LEVEL) {
-            let read = |entry: super::slots::SideRef<'_>| (entry.next(), entry.list().collect::<Vec<_>>());
+            let read = |entry: SideRef<'_>| (entry.next(), entry.list().collect::<Vec<_>>());
             let found = self.exists(side).then(|| self.nodes.look_side(side, node.id, node.generation, layer, read));
             let Some((next, list)) = found.flatten() else {
                 if node.dead {
@@ -242,7 +240,7 @@ impl Check {
         let mut side = node.overflow;
         while side != NONE {
             pgrx::check_for_interrupts!();
-            let read = |entry: super::slots::SideRef<'_>| (entry.next(), entry.tids().collect::<Vec<_>>());
+            let read = |entry: SideRef<'_>| (entry.next(), entry.tids().collect::<Vec<_>>());
             let found = self.exists(side).then(|| self.nodes.look_side(side, node.id, node.generation, TIDS, read));
             let Some((next, tids)) = found.flatten() else {
                 self.report(block, format!("node {}: an entry with rows is not there", node.id));
@@ -338,4 +336,10 @@ impl Check {
             self.report(block, text);
         }
     }
+}
+
+#[pg_extern(sql = false)]
+fn vs_hnsw_check(index: pg_sys::Oid) -> TableIterator<'static, (name!(block, i64), name!(problem, String))> {
+    let problems: Vec<Problem> = Held::open(index, true).and_then(|held| check(&held)).or_raise();
+    TableIterator::new(problems.into_iter().map(|problem| (i64::from(problem.block), problem.text)))
 }

@@ -1,0 +1,16 @@
+//! What happens to the graph as rows come and go.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `insert`, `join` | a row comes: a node of its own, or one more row of a node |
+//! | `vacuum` | rows go, and nodes with them |
+//! | `attach` | nodes that no search reaches |
+
+mod attach;
+mod insert;
+mod join;
+mod vacuum;
+
+pub use attach::{attach, live, traverse};
+pub use insert::{Workspace, aminsert, insert_row};
+pub use vacuum::{ambulkdelete, amvacuumcleanup};

@@ -1,0 +1,26 @@
+//! What lies on the pages of an index, and how it is read and changed: the graph over the buffer pool.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `layout`, `slots`, `tid`, `meta` | what lies where on a page |
+//! | `open` | an index and what the session remembers of it |
+//! | `encode` | from a row to its node |
+//! | `nodes`, `graph` | the graph for reading and for writing |
+
+mod encode;
+mod graph;
+mod layout;
+mod meta;
+mod nodes;
+mod open;
+mod slots;
+mod tid;
+
+pub use encode::{encode, layout_for, level};
+pub use graph::{ATTEMPTS, Graph, NewRow, UNLISTED};
+pub use layout::{Layout, Place};
+pub use meta::Meta;
+pub use nodes::Nodes;
+pub use open::{Opened, check_tags, damaged, too_large};
+pub use slots::{INLINE_TIDS, NodeRef, SideRef, TIDS};
+pub use tid::Tid;
