@@ -38,7 +38,7 @@ pub fn define() {
         c"The view visual_search.models lists the models.",
         &DEFAULT_MODEL,
         GucContext::Userset,
-        GucFlags::default(),
+        GucFlags::EXPLAIN,
     );
     GucRegistry::define_string_guc(
         c"visual_search.model_dir",
@@ -46,7 +46,7 @@ pub fn define() {
         c"An empty string means visual_search/models in the server's shared directory.",
         &MODEL_DIR,
         GucContext::Suset,
-        GucFlags::SUPERUSER_ONLY,
+        GucFlags::SUPERUSER_ONLY | GucFlags::EXPLAIN,
     );
     GucRegistry::define_string_guc(
         c"visual_search.onnxruntime_library",
@@ -62,7 +62,7 @@ pub fn define() {
         c"With cuda, the ONNX Runtime library must be one that is built for it.",
         &EXECUTION_PROVIDER,
         GucContext::Userset,
-        GucFlags::default(),
+        GucFlags::EXPLAIN,
     );
     GucRegistry::define_int_guc(
         c"visual_search.threads",

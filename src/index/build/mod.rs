@@ -24,8 +24,6 @@ use flush::{Joined, flush};
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
-use std::cell::RefCell;
-use std::collections::HashSet;
 use std::sync::Arc;
 use vs_graph::{Arena, BLOCK, BlockBuilder, NONE, Params};
 use vs_quantize::{Metric, Scratch, Space};
@@ -79,11 +77,14 @@ fn metric(index: Index) -> SqlResult<Metric> {
     }
 }
 
-/// The length of the vectors that the column's type says, if it says one.
+/// The length of the vectors that the column's type says, if it says one. A domain says what the type that it is over says.
 fn declared_dims(index: Index) -> Option<usize> {
     let (mut type_oid, mut typmod, mut collation) = (pg_sys::InvalidOid, -1, pg_sys::InvalidOid);
-    // SAFETY: looks the column up in the catalog and writes to the places given.
-    unsafe { pg_sys::get_atttypetypmodcoll(index.oid(), 1, &mut type_oid, &mut typmod, &mut collation) };
+    // SAFETY: looks the column and its type up in the catalog and writes to the places given.
+    unsafe {
+        pg_sys::get_atttypetypmodcoll(index.oid(), 1, &mut type_oid, &mut typmod, &mut collation);
+        pg_sys::getBaseTypeAndTypmod(type_oid, &mut typmod);
+    }
     usize::try_from(typmod).ok().filter(|&dims| dims > 0)
 }
 
@@ -208,10 +209,8 @@ impl Build {
         create(self.index, self.metric, &self.options, dims)?;
         let space = Space::new(dims, self.metric).map_err(|_| dims_out_of_range(dims))?;
         let params = Params { m: self.options.m(), ef_construction: self.options.ef_construction() };
-        // SAFETY: reads settings.
-        let (budget, threads) = unsafe {
-            (pg_sys::maintenance_work_mem as usize * 1024, pg_sys::max_parallel_maintenance_workers.max(0) as usize)
-        };
+        // SAFETY: reads a setting.
+        let budget = unsafe { pg_sys::maintenance_work_mem } as usize * 1024;
         let probe = Arena::new(space.clone(), params, 0).map_err(|_| no_memory())?;
         let block = probe.block_bytes() + NODE_OVERHEAD * BLOCK;
         // The last block is being filled while those before are in the graph.
@@ -223,7 +222,7 @@ impl Build {
         }
         let arena = Arc::new(Arena::new(space, params, blocks * BLOCK).map_err(|_| no_memory())?);
         let block = arena.builder().map_err(|_| no_memory())?;
-        let crew = Crew::start(arena, threads)?;
+        let crew = Crew::start(arena, threads())?;
         self.stage = Stage::Memory(Box::new(Memory { crew, block, room: blocks * BLOCK, layout }));
         show_phase(PHASE_GRAPH);
         Ok(())
@@ -276,6 +275,17 @@ impl Build {
             )
         );
     }
+}
+
+/// Threads that help with a build. A setting that is above what the server lets one command have, or above what the machine
+/// can run at once, is no reason to start them.
+fn threads() -> usize {
+    // SAFETY: reads settings.
+    let allowed = unsafe {
+        pg_sys::max_parallel_maintenance_workers.min(pg_sys::max_parallel_workers).min(pg_sys::max_worker_processes)
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    usize::try_from(allowed).unwrap_or(0).min(processors)
 }
 
 /// What is said when the system has less memory than `maintenance_work_mem` allows.
@@ -347,7 +357,6 @@ fn needs_wal(index: Index) -> bool {
 fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> SqlResult<(f64, u64)> {
     // SAFETY: PostgreSQL passes open relations that stay open and locked for the whole call.
     let (index, options) = unsafe { (Index::new(relation), Options::of(relation)) };
-    options.check()?;
     let metric = metric(index)?;
     let mut state = Build {
         index,
@@ -387,50 +396,20 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
         })
     };
     match state.stage {
+        // Without declared dimensions those of the first row to come.
         Stage::Empty => {
-            // TRUNCATE, VACUUM FULL and REINDEX leave an index of nothing; there the next row decides. A table that was
-            // made or emptied in the same transaction, or is to lose its rows at commit, is truncated in place, which is no
-            // reindexing by PostgreSQL's account; but then this session has built the index before.
-            // SAFETY: compares OIDs.
-            let again = unsafe { pg_sys::ReindexIsProcessingIndex(index.oid()) } || was_built_here(index);
-            let dims = state.declared.or(again.then_some(0)).ok_or_else(|| {
-                SqlError::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "column does not have dimensions")
-                    .detail("The number of dimensions cannot be taken from the rows, as there are none.")
-                    .hint("Declare the column as image_embedding(n), or create the index when there are rows.")
-            })?;
-            create(index, metric, &options, dims)?;
+            create(index, metric, &options, state.declared.unwrap_or(0))?;
         }
         Stage::Memory(_) => state.write_out()?,
         Stage::Pages(pages) => {
             attach(&pages.graph.nodes.opened, Logging::Building)?;
         }
     }
-    note_built(index);
     if needs_wal(index) {
         // SAFETY: the relation is open, and nobody else sees it yet.
         unsafe { pg_sys::log_newpage_range(relation, pg_sys::ForkNumber::MAIN_FORKNUM, 0, index.blocks(), true) };
     }
     Ok((rows, state.indexed))
-}
-
-thread_local! {
-    /// The indexes that this session has built.
-    static BUILT: RefCell<HashSet<pg_sys::Oid>> = RefCell::default();
-}
-
-/// As many are remembered; more are not to be expected in a session that also truncates them.
-const MOST_BUILT: usize = 10_000;
-
-fn note_built(index: Index) {
-    BUILT.with_borrow_mut(|built| {
-        if built.len() < MOST_BUILT {
-            built.insert(index.oid());
-        }
-    });
-}
-
-fn was_built_here(index: Index) -> bool {
-    BUILT.with_borrow(|built| built.contains(&index.oid()))
 }
 
 /// `ambuild`

@@ -1,6 +1,6 @@
 //! Storage parameters of an index (`WITH (m = …)`) and the settings (GUCs) of its scans, all under `vs_hnsw.`.
 
-use crate::error::{SqlError, SqlResult};
+use crate::error::{OrRaise, SqlError, SqlResult};
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PgSqlErrorCode, PostgresGucEnum};
 use std::cell::Cell;
@@ -57,7 +57,7 @@ pub fn define() {
         1,
         10_000,
         GucContext::Userset,
-        GucFlags::default(),
+        GucFlags::EXPLAIN,
     );
     GucRegistry::define_enum_guc(
         c"vs_hnsw.iterative_scan",
@@ -65,7 +65,7 @@ pub fn define() {
         c"With strict_order rows come in exact order; with relaxed_order some that are found late come late.",
         &ITERATIVE_SCAN,
         GucContext::Userset,
-        GucFlags::default(),
+        GucFlags::EXPLAIN,
     );
     GucRegistry::define_int_guc(
         c"vs_hnsw.max_scan_tuples",
@@ -75,7 +75,7 @@ pub fn define() {
         1,
         i32::MAX,
         GucContext::Userset,
-        GucFlags::default(),
+        GucFlags::EXPLAIN,
     );
     #[cfg(not(feature = "pg14"))]
     // SAFETY: the prefix is a valid C string; called once per process, while the library is loading.
@@ -129,9 +129,10 @@ impl Options {
         self.m as usize
     }
 
-    /// Candidates that neighbours are chosen from.
+    /// Candidates that neighbours are chosen from. Fewer than a list may have members are refused when they are set; an
+    /// index that has got them all the same is built with enough.
     pub fn ef_construction(&self) -> usize {
-        self.ef_construction as usize
+        self.ef_construction.max(2 * self.m) as usize
     }
 
     /// Slots of a page that building fills, of `slots`.
@@ -141,7 +142,7 @@ impl Options {
 
     /// # Errors
     /// If there are fewer candidates than a list may have members.
-    pub fn check(&self) -> SqlResult<()> {
+    fn check(&self) -> SqlResult<()> {
         if self.ef_construction >= 2 * self.m {
             return Ok(());
         }
@@ -168,9 +169,9 @@ pub unsafe extern "C-unwind" fn amoptions(options: pg_sys::Datum, validate: bool
         element(c"ef_construction", std::mem::offset_of!(Options, ef_construction)),
         element(c"fillfactor", std::mem::offset_of!(Options, fillfactor)),
     ];
-    // SAFETY: the elements describe the fields of `Options`, whose size is given.
+    // SAFETY: the elements describe the fields of `Options`, whose size is given; the result is null or such a struct.
     unsafe {
-        pg_sys::build_reloptions(
+        let read: *mut Options = pg_sys::build_reloptions(
             options,
             validate,
             KIND.get(),
@@ -178,6 +179,11 @@ pub unsafe extern "C-unwind" fn amoptions(options: pg_sys::Datum, validate: bool
             elements.as_ptr(),
             elements.len() as i32,
         )
-        .cast()
+        .cast();
+        // CREATE INDEX and ALTER INDEX want them checked, a command that only reads what the catalog has does not.
+        if validate && let Some(read) = read.as_ref() {
+            read.check().or_raise();
+        }
+        read.cast()
     }
 }
