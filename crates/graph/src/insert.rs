@@ -18,7 +18,9 @@ use crate::select::select;
 use crate::storage::{Candidate, Entry, MAX_LEVEL, NodeId, StorageMut};
 use vs_quantize::Query;
 
-/// How often a node that found no neighbours looks again before it is left for [`Reach`](crate::Reach) to attach.
+/// How often a node that found no neighbours looks again before it is left for [`Reach`](crate::Reach) to attach. It finds
+/// none where all that it came to is dead, and looks again where another node has become the entry point since: that one is
+/// alive, and found, unless it has died within this one search as well. Sixteen in a row are not to be expected.
 const ATTEMPTS: usize = 16;
 
 /// What became of an insertion.

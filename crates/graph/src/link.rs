@@ -1,12 +1,11 @@
 //! Changing lists of neighbours: read, decide, replace if unchanged, else again.
+//!
+//! A list that somebody else has changed meanwhile is read again, however often that takes: every time somebody got on.
+//! To give up instead would leave a node that no list names, for no other reason than that many were at work.
 
 use crate::Params;
 use crate::select::thin;
 use crate::storage::{Candidate, NodeId, StorageMut, Updates};
-
-/// How often a list that others keep changing is read again before the change is given up. What it would have linked
-/// stays reachable through its other neighbours.
-const ATTEMPTS: usize = 8;
 
 /// Changes lists; reusable memory.
 #[derive(Debug, Default)]
@@ -48,13 +47,13 @@ impl Linker {
         let limit = params.limit(level);
         self.pending.clear();
         self.pending.extend(bases.iter().filter(|&&base| base != new));
-        for _ in 0..ATTEMPTS {
+        loop {
             self.updates.clear();
             for at in 0..self.pending.len() {
                 let base = self.pending[at];
                 self.old.clear();
-                storage.neighbours(base, level, &mut self.old)?;
-                if self.old.contains(&new) {
+                // A base that is gone has no list to be in.
+                if !storage.neighbours(base, level, &mut self.old)? || self.old.contains(&new) {
                     continue;
                 }
                 self.ids.clone_from(&self.old);
@@ -79,7 +78,6 @@ impl Linker {
                 return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Selects a new list for `base` from `ids` and puts it in the place of `old` if that still is its list.

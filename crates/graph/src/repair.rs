@@ -27,15 +27,12 @@ pub struct Repairer {
     found: Vec<Candidate>,
 }
 
-/// How often a list that others keep changing is read again.
-const ATTEMPTS: usize = 8;
-
 impl Repairer {
     /// Takes the nodes for which `gone` holds out of the list of `id` on `level` and fills the gap. Says whether the
     /// list was changed.
     ///
-    /// `id` is a node that stays. If others change the list all the time it may still name removed nodes afterwards;
-    /// calling again is all that is needed.
+    /// `id` is a node that stays. A list that others have changed meanwhile is read again, however often that takes: every
+    /// time somebody got on. Afterwards it names no removed node, and as nobody links to those any more, it never will.
     pub fn repair<S: StorageMut>(
         &mut self,
         storage: &mut S,
@@ -44,7 +41,7 @@ impl Repairer {
         level: u8,
         gone: &dyn Fn(NodeId) -> bool,
     ) -> Result<bool, S::Error> {
-        for _ in 0..ATTEMPTS {
+        loop {
             self.old.clear();
             storage.neighbours(id, level, &mut self.old)?;
             if !self.old.iter().any(|&member| gone(member)) {
@@ -58,7 +55,6 @@ impl Repairer {
                 return Ok(true);
             }
         }
-        Ok(false)
     }
 
     /// The members of `old` and of the removed nodes' lists that stay, to `remaining`.

@@ -46,7 +46,10 @@ pub struct Beam {
     starved: bool,
 }
 
-/// How often a search is tried while nodes vanish on its way.
+/// How often a search is tried while nodes vanish on its way. A node vanishes only after every list that named it has been
+/// repaired, so a search begun again meets none of those that made it begin again: each further turn needs another round
+/// of removals, a vacuum of the whole index, within the milliseconds of one search. The limit is for storages that break that
+/// promise, which would keep a search busy for ever.
 const ATTEMPTS: usize = 8;
 
 /// A candidate that was too far for the `ef` nearest.

@@ -64,6 +64,18 @@ pub struct CodeRef<'a> {
 }
 
 impl CodeRef<'_> {
+    /// Whether the header can be that of these bytes. A byte that was changed is noticed, as is a change of the norm; of
+    /// the scale and the error only what they can never be.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let Header { scale, norm, error } = self.header;
+        let square = |&value: &i8| u32::from(value.unsigned_abs()).pow(2);
+        // At most 16,000 dimensions, so that the sum fits.
+        self.values.iter().map(square).fold(0u32, u32::wrapping_add) == norm
+            && (0.0..f32::INFINITY).contains(&scale)
+            && (0.0..f32::INFINITY).contains(&error)
+    }
+
     /// Whether the two stand for the same point: everything but the error bound agrees.
     ///
     /// Entries for which this holds may share one node if the node's error is the larger of the two.

@@ -93,7 +93,7 @@ impl Check {
         for block in 1..self.blocks {
             pgrx::check_for_interrupts!();
             for chains in self.check_page(block)? {
-                self.check_upper(block, &chains);
+                self.check_upper(block, &chains)?;
                 self.check_overflow(block, &chains)?;
             }
         }
@@ -210,18 +210,21 @@ impl Check {
     }
 
     /// Follows a node's lists above layer 0.
-    fn check_upper(&mut self, block: Block, node: &Chains) {
+    fn check_upper(&mut self, block: Block, node: &Chains) -> SqlResult<()> {
         let mut side = node.upper;
         for layer in 1..=node.level.min(MAX_LEVEL) {
             let read = |entry: SideRef<'_>| (entry.next(), entry.list().collect::<Vec<_>>());
-            let found = self.exists(side).then(|| self.nodes.look_side(side, node.id, node.generation, layer, read));
-            let Some((next, list)) = found.flatten() else {
+            let found = match self.exists(side) {
+                true => self.nodes.with_side(side, node.id, node.generation, layer, read)?,
+                false => None,
+            };
+            let Some((next, list)) = found else {
                 if node.dead {
                     // A vacuum that was interrupted: the next one goes on.
-                    return;
+                    return Ok(());
                 }
                 self.report(block, format!("node {}: its list of layer {layer} is not there", node.id));
-                return;
+                return Ok(());
             };
             self.own(block, node.id, side);
             let problems = if node.dead { Vec::new() } else { self.list_problems(node.id, layer, &list) };
@@ -233,6 +236,7 @@ impl Check {
         if side != NONE {
             self.report(block, format!("node {}: lists above its highest layer", node.id));
         }
+        Ok(())
     }
 
     /// Follows a node's further rows.
@@ -241,8 +245,11 @@ impl Check {
         while side != NONE {
             pgrx::check_for_interrupts!();
             let read = |entry: SideRef<'_>| (entry.next(), entry.tids().collect::<Vec<_>>());
-            let found = self.exists(side).then(|| self.nodes.look_side(side, node.id, node.generation, TIDS, read));
-            let Some((next, tids)) = found.flatten() else {
+            let found = match self.exists(side) {
+                true => self.nodes.with_side(side, node.id, node.generation, TIDS, read)?,
+                false => None,
+            };
+            let Some((next, tids)) = found else {
                 self.report(block, format!("node {}: an entry with rows is not there", node.id));
                 return Ok(());
             };

@@ -4,7 +4,7 @@
 //! number, adding one changes the node's page and at most one other.
 
 use crate::error::SqlResult;
-use crate::index::pages::{ATTEMPTS, Graph, INLINE_TIDS, NodeRef, Place, TIDS, Tid, damaged, too_large};
+use crate::index::pages::{Graph, INLINE_TIDS, NodeRef, Place, TIDS, Tid, too_large};
 use vs_graph::NodeId;
 
 impl Graph {
@@ -15,16 +15,17 @@ impl Graph {
         let layout = opened.layout;
         let Some(tid) = self.row.tid else { return Ok(false) };
         let place = layout.place(id);
-        for _ in 0..ATTEMPTS {
+        // Again and again if need be: each time another row has come or gone.
+        loop {
             pgrx::check_for_interrupts!();
             let same = |node: NodeRef<'_>| node.live() && node.code().same_point(&self.row.code());
-            let found = self
-                .nodes
-                .look(id, |_, node| same(node).then(|| (node.generation(), node.tids().count(), node.overflow())));
+            let found = self.nodes.with_node(id, |_, node| {
+                same(node).then(|| (node.generation(), node.tids().count(), node.overflow()))
+            })?;
             let Some((generation, inline, overflow)) = found.flatten() else { return Ok(false) };
             let room_inline = inline < INLINE_TIDS;
             let room_aside = !room_inline
-                && self.nodes.look_side(overflow, id, generation, TIDS, |entry| entry.count() < layout.side_tids())
+                && self.nodes.with_side(overflow, id, generation, TIDS, |entry| entry.count() < layout.side_tids())?
                     == Some(true);
             // Which pages: the node's own, and unless there is room in it the one with its first entry or a new one.
             let side = if room_inline {
@@ -37,7 +38,7 @@ impl Graph {
             let mut blocks = vec![place.block];
             blocks.extend(side.map(|side| side.block));
             blocks.sort_unstable();
-            let mut pages = opened.change(&blocks, self.logging);
+            let mut pages = opened.change(&blocks, self.logging)?;
             let unchanged = layout.node(pages.page(place.block), place.at).is_some_and(|node| {
                 same(node)
                     && node.generation() == generation
@@ -93,6 +94,5 @@ impl Graph {
             pages.commit();
             return Ok(true);
         }
-        Err(damaged(opened.index, "no room could be found for a row"))
     }
 }

@@ -15,7 +15,7 @@
 
 use super::attach::{attach, live};
 use crate::error::{OrRaise, SqlResult, out_of_memory};
-use crate::index::pages::{Graph, Meta, Opened, Place, SideRef, TIDS, Tid, UNLISTED};
+use crate::index::pages::{Graph, INLINE_TIDS, Lap, Meta, Opened, Place, SideRef, TIDS, Tid, UNLISTED};
 use crate::storage::{Barrier, Block, Index, Kind, Logging, Mode};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
@@ -115,11 +115,22 @@ impl<'a> Vacuum<'a> {
     }
 
     /// The nodes of a page.
-    fn nodes(&self, block: Block) -> Vec<Found> {
+    ///
+    /// # Errors
+    /// If the page is damaged so that nobody can say which rows are on it. Dead ones would stay, and lead to the rows that
+    /// get their addresses next.
+    fn nodes(&self, block: Block) -> SqlResult<Vec<Found>> {
         let layout = self.opened.layout;
         let mut hints = self.opened.remembered.hints.borrow_mut();
         let lock = self.opened.index.read(&mut hints, block);
         let page = lock.page();
+        let sensible = |at| match layout.node(page, at) {
+            Some(node) => node.inline_count() <= INLINE_TIDS,
+            None => layout.is_vacant(page, at),
+        };
+        if !layout.is_sound(block, page) || !(0..layout.slots(page)).all(sensible) {
+            return Err(self.opened.damaged(&format!("page {block} makes no sense")));
+        }
         let found = (0..layout.slots(page)).filter_map(|at| {
             let node = layout.node(page, at)?;
             Some(Found {
@@ -130,13 +141,13 @@ impl<'a> Vacuum<'a> {
                 overflow: node.overflow(),
             })
         });
-        found.collect()
+        Ok(found.collect())
     }
 
     /// Step 1 for a page.
     fn strip_page(&mut self, block: Block) -> SqlResult<()> {
         let layout = self.opened.layout;
-        let nodes = self.nodes(block);
+        let nodes = self.nodes(block)?;
         let mut dead: Vec<(NodeId, u16, Tid)> = Vec::new();
         for node in &nodes {
             for &tid in &node.tids {
@@ -148,7 +159,7 @@ impl<'a> Vacuum<'a> {
             }
         }
         if !dead.is_empty() {
-            let mut pages = self.opened.change(&[block], Logging::Generic);
+            let mut pages = self.opened.change(&[block], Logging::Generic)?;
             for of_node in dead.chunk_by(|a, b| a.0 == b.0) {
                 let at = layout.place(of_node[0].0).at;
                 let node = layout.node(pages.page(block), at).filter(|node| node.generation() == of_node[0].1);
@@ -189,12 +200,16 @@ impl<'a> Vacuum<'a> {
         let place = layout.place(node.id);
         let mut before = None;
         let mut side = node.overflow;
+        let mut lap = Lap::new(side);
         // The insertion of a row puts an entry before all others at most: a walk from a head read earlier stays good.
         while side != NONE {
             pause();
             let read = |entry: SideRef<'_>| (entry.next(), entry.tids().map(Tid::plain).collect::<Vec<_>>());
-            let found = self.graph.nodes.look_side(side, node.id, node.generation, TIDS, read);
-            let Some((next, tids)) = found else { break };
+            let found = self.graph.nodes.with_side(side, node.id, node.generation, TIDS, read)?;
+            // Entries are taken out of a chain by vacuums alone, of which there is one at a time.
+            let Some((next, tids)) = found.filter(|(next, _)| !lap.comes_back(*next)) else {
+                return Err(self.opened.damaged(&format!("the rows of node {} are not where it says", node.id)));
+            };
             let kept: Vec<Tid> = tids.iter().copied().filter(|&tid| !(self.is_dead)(tid)).collect();
             self.remaining += kept.len() as u64;
             // An entry that a row was put before while it was emptied is still there, and goes now.
@@ -209,7 +224,7 @@ impl<'a> Vacuum<'a> {
             blocks.extend(previous.map(|previous| previous.block));
             blocks.sort_unstable();
             blocks.dedup();
-            let mut pages = self.opened.change(&blocks, Logging::Generic);
+            let mut pages = self.opened.change(&blocks, Logging::Generic)?;
             let head = layout.node(pages.page(place.block), place.at).map(|node| node.overflow());
             let Some(head) = head else { break };
             // Rows may have been added to the entry, which then does not become empty.
@@ -299,8 +314,8 @@ impl<'a> Vacuum<'a> {
             // No sleep as of `pause`: insertions wait.
             pgrx::check_for_interrupts!();
             if let Some(&id) = live(&self.opened, block).first() {
-                self.graph
-                    .raise_entry(Entry { id, level: self.graph.nodes.look(id, |_, n| n.level()).unwrap_or(0) }, None)?;
+                let level = self.graph.nodes.with_node(id, |_, node| node.level())?.unwrap_or(0);
+                self.graph.raise_entry(Entry { id, level }, None)?;
                 return Ok(());
             }
         }
@@ -320,15 +335,15 @@ impl<'a> Vacuum<'a> {
         for block in 1..end {
             pause();
             let dead: Vec<Found> = self
-                .nodes(block)
+                .nodes(block)?
                 .into_iter()
                 .filter(|node| self.dead.contains(node.id) && Some(node.id) != entry)
                 .collect();
             for node in dead.iter().filter(|node| node.level > 0) {
-                self.free_upper(node);
+                self.free_upper(node)?;
             }
             if !dead.is_empty() {
-                let mut pages = self.opened.change(&[block], Logging::Generic);
+                let mut pages = self.opened.change(&[block], Logging::Generic)?;
                 for node in &dead {
                     let at = layout.place(node.id).at;
                     let still = layout
@@ -355,18 +370,18 @@ impl<'a> Vacuum<'a> {
 
     /// Frees the lists above layer 0 of a dead node, the highest first: should this stop half-way, the node still leads to
     /// those that are left, and the next vacuum frees them.
-    fn free_upper(&mut self, node: &Found) {
+    fn free_upper(&mut self, node: &Found) -> SqlResult<()> {
         let layout = self.opened.layout;
-        let Some(mut side) = self.graph.nodes.look(node.id, |_, found| found.upper()) else { return };
+        let Some(mut side) = self.graph.nodes.with_node(node.id, |_, found| found.upper())? else { return Ok(()) };
         let mut lists = Vec::new();
         for layer in 1..=node.level {
-            let next = self.graph.nodes.look_side(side, node.id, node.generation, layer, |entry| entry.next());
+            let next = self.graph.nodes.with_side(side, node.id, node.generation, layer, |entry| entry.next())?;
             let Some(next) = next else { break };
             lists.push((layer, layout.side_place(side)));
             side = next;
         }
         for (layer, place) in lists.into_iter().rev() {
-            let mut pages = self.opened.change(&[place.block], Logging::Generic);
+            let mut pages = self.opened.change(&[place.block], Logging::Generic)?;
             let ours = layout
                 .side(pages.page(place.block), place.at)
                 .is_some_and(|entry| entry.is(node.id, node.generation, layer));
@@ -376,14 +391,15 @@ impl<'a> Vacuum<'a> {
                 self.side_pages.insert(place.block);
             }
         }
+        Ok(())
     }
 
     /// Puts the side pages where entries were freed on the metapage's list.
     fn list_side_pages(&mut self) -> SqlResult<()> {
         for &block in &self.side_pages {
-            let mut pages = self.opened.change(&[0, block], Logging::Generic);
+            let mut pages = self.opened.change(&[0, block], Logging::Generic)?;
             let page = pages.page(block);
-            let Some(meta) = Meta::read(pages.page(0)) else { continue };
+            let meta = self.opened.meta_of(pages.page(0))?;
             if page.kind() == Some(Kind::Side) && page.link() == UNLISTED {
                 pages.page_mut(block).set_link(meta.side);
                 Meta { side: block, ..meta }.write(&mut pages.page_mut(0));

@@ -12,21 +12,19 @@
 //! whose row they need not find either: it was not committed.
 //!
 //! Decisions are made on copies, read without holding anything; the pages are then locked, it is checked that what was
-//! read still holds, and either all is changed or nothing.
+//! read still holds, and either all is changed or nothing and it is decided again. There is no limit to how often: each
+//! time somebody else has got on with what they do, and what is damaged is noticed by what it says, not by how long it takes.
 
 use super::layout::Place;
 use super::meta::Meta;
 use super::nodes::Nodes;
-use super::open::{Opened, damaged, too_large};
+use super::open::{Opened, too_large};
 use super::tid::Tid;
 use crate::error::{SqlError, SqlResult};
 use crate::storage::{Block, Kind, Logging, PAGES};
 use pgrx::PgSqlErrorCode;
 use vs_graph::{Candidate, Entry, NONE, NodeId, Storage, StorageMut, Updates};
 use vs_quantize::{CodeRef, Header, Query};
-
-/// How often a place is looked for before something must be wrong.
-pub const ATTEMPTS: usize = 10_000;
 
 /// [`crate::storage::Page::link`] of a side page that is not in the metapage's list.
 pub const UNLISTED: u32 = 0;
@@ -89,8 +87,8 @@ impl Graph {
     /// Changes the metapage by `change`, which says whether there is anything to change.
     pub fn change_meta(&self, change: impl FnOnce(&mut Meta) -> bool) -> SqlResult<bool> {
         let opened = self.opened();
-        let mut pages = opened.change(&[0], self.logging);
-        let mut meta = Meta::read(pages.page(0)).ok_or_else(|| damaged(opened.index, "its metapage has changed"))?;
+        let mut pages = opened.change(&[0], self.logging)?;
+        let mut meta = opened.meta_of(pages.page(0))?;
         let changed = change(&mut meta);
         if changed {
             meta.write(&mut pages.page_mut(0));
@@ -122,61 +120,60 @@ impl Graph {
     /// A side page with at least `wanted` free entries, as it seems: the caller checks again under the lock.
     pub fn side_page(&self, wanted: usize) -> SqlResult<Block> {
         let opened = self.opened();
-        for _ in 0..ATTEMPTS {
+        let layout = opened.layout;
+        // Each turn takes a full page off the list, unless others have done so or have put one on it.
+        loop {
             pgrx::check_for_interrupts!();
             let first = opened.side()?;
             if first == NONE {
                 let fresh = opened.index.extend();
-                let mut pages = opened.change(&[0, fresh], self.logging);
+                let mut pages = opened.change(&[0, fresh], self.logging)?;
                 // A vacuum may have seen the page of zeros meanwhile, and offered it to an insertion for nodes.
                 if !pages.page(fresh).is_new() {
                     continue;
                 }
-                let Some(mut meta) = Meta::read(pages.page(0)) else { continue };
+                let mut meta = opened.meta_of(pages.page(0))?;
                 pages.init(fresh, Kind::Side, meta.side);
                 meta.side = fresh;
                 meta.write(&mut pages.page_mut(0));
                 pages.commit();
                 return Ok(fresh);
             }
-            let layout = opened.layout;
-            let free = {
+            if !opened.has(first) {
+                return Err(opened.damaged(&format!("side page {first} is past the end")));
+            }
+            let (kind, free) = {
                 let mut hints = opened.remembered.hints.borrow_mut();
                 let lock = opened.index.read(&mut hints, first);
-                layout.free_sides(lock.page()).take(wanted).count()
+                (lock.page().kind(), layout.free_sides(lock.page()).take(wanted).count())
             };
+            if kind != Some(Kind::Side) {
+                return Err(opened.damaged(&format!("page {first} is listed as a side page and is none")));
+            }
             if free >= wanted {
                 return Ok(first);
             }
-            // Take the full page off the list.
-            let mut pages = opened.change(&[0, first], self.logging);
-            let Some(mut meta) = Meta::read(pages.page(0)) else { continue };
+            let mut pages = opened.change(&[0, first], self.logging)?;
+            let mut meta = opened.meta_of(pages.page(0))?;
             if meta.side == first && layout.free_sides(pages.page(first)).take(wanted).count() < wanted {
-                meta.side = match pages.page(first).kind() {
-                    Some(Kind::Side) => pages.page(first).link(),
-                    _ => NONE,
-                };
+                meta.side = pages.page(first).link();
                 meta.write(&mut pages.page_mut(0));
-                if pages.page(first).kind() == Some(Kind::Side) {
-                    pages.page_mut(first).set_link(UNLISTED);
-                }
+                pages.page_mut(first).set_link(UNLISTED);
                 pages.commit();
             }
         }
-        Err(damaged(opened.index, "the list of its side pages does not end"))
     }
 
     /// A page where a node may find a free slot: that of its nearest neighbour, that of the last insertion, one that
     /// the free space map knows, or a new one.
     fn node_page(&self, near: Option<NodeId>) -> Block {
         let opened = self.opened();
-        let has_room = |block: Block| {
+        if let Some(block) = near.map(|near| opened.layout.place(near).block).filter(|&block| opened.has(block)) {
             let mut hints = opened.remembered.hints.borrow_mut();
             let lock = opened.index.read(&mut hints, block);
-            opened.layout.free_slot(lock.page()).is_some()
-        };
-        if let Some(block) = near.map(|near| opened.layout.place(near).block).filter(|&block| has_room(block)) {
-            return block;
+            if opened.layout.free_slot(lock.page()).is_some() {
+                return block;
+            }
         }
         // TRUNCATE and REINDEX make the file shorter.
         if let Some(block) = opened.remembered.target.get().filter(|&block| block < opened.index.blocks()) {
@@ -218,7 +215,7 @@ impl StorageMut for Graph {
         gathered.ids.clear();
         gathered.headers.clear();
         gathered.codes.clear();
-        self.nodes.visit(ids, |id, node| {
+        self.nodes.with_nodes(ids, |id, node| {
             if node.level() < level {
                 return;
             }
@@ -227,8 +224,7 @@ impl StorageMut for Graph {
             gathered.ids.push((id, gathered.headers.len()));
             gathered.headers.push(code.header);
             gathered.codes.extend_from_slice(code.values);
-        });
-        Ok(())
+        })
     }
 
     fn keys(&mut self, from: NodeId, to: &[NodeId], out: &mut Vec<f32>) -> SqlResult<()> {
@@ -249,13 +245,14 @@ impl StorageMut for Graph {
     }
 
     fn is_same(&mut self, query: &Query, id: NodeId) -> SqlResult<bool> {
-        Ok(self.nodes.look(id, |_, node| node.live() && query.stands_for(&node.code())).unwrap_or(false))
+        let same = self.nodes.with_node(id, |_, node| node.live() && query.stands_for(&node.code()))?;
+        Ok(same.unwrap_or(false))
     }
 
     fn add(&mut self, level: u8, lists: &[Vec<NodeId>]) -> SqlResult<NodeId> {
         let layout = self.opened().layout;
         let mut near = lists.first().and_then(|list| list.first()).copied();
-        for _ in 0..ATTEMPTS {
+        loop {
             pgrx::check_for_interrupts!();
             let side = if level > 0 { Some(self.side_page(usize::from(level))?) } else { None };
             let block = self.node_page(near.take());
@@ -264,7 +261,7 @@ impl StorageMut for Graph {
             blocks.extend(side);
             blocks.sort_unstable();
             blocks.dedup();
-            let mut pages = opened.change(&blocks, self.logging);
+            let mut pages = opened.change(&blocks, self.logging)?;
             let Some(at) = layout.free_slot(pages.page(block)) else {
                 drop(pages);
                 self.note_full(block);
@@ -309,13 +306,12 @@ impl StorageMut for Graph {
             }
             return Ok(id);
         }
-        Err(damaged(self.opened().index, "no room could be found for a node"))
     }
 
     fn replace(&mut self, id: NodeId, level: u8, old: &[NodeId], new: &[NodeId]) -> SqlResult<bool> {
-        let Some(target) = self.target(id, level) else { return Ok(false) };
-        let mut pages = self.opened().change(&[target.place.block], self.logging);
-        let replaced = target.apply(&self.opened().layout, &mut pages, old, new);
+        let Some(target) = self.target(id, level)? else { return Ok(false) };
+        let mut pages = self.opened().change(&[target.place.block], self.logging)?;
+        let replaced = target.apply(self.opened(), &mut pages, old, new)?;
         if replaced {
             pages.commit();
         }
@@ -325,11 +321,12 @@ impl StorageMut for Graph {
     fn replace_all(&mut self, updates: &Updates, done: &mut Vec<bool>) -> SqlResult<()> {
         let first = done.len();
         done.resize(first + updates.len(), false);
-        let mut targets: Vec<_> = updates
-            .iter()
-            .enumerate()
-            .filter_map(|(at, update)| Some((self.target(update.id, update.level)?, at, update)))
-            .collect();
+        let mut targets = Vec::with_capacity(updates.len());
+        for (at, update) in updates.iter().enumerate() {
+            if let Some(target) = self.target(update.id, update.level)? {
+                targets.push((target, at, update));
+            }
+        }
         targets.sort_unstable_by_key(|(target, ..)| target.place);
         let mut rest = &targets[..];
         while !rest.is_empty() {
@@ -346,10 +343,10 @@ impl StorageMut for Graph {
                 }
                 count += 1;
             }
-            let mut pages = self.opened().change(&blocks, self.logging);
+            let mut pages = self.opened().change(&blocks, self.logging)?;
             let mut any = false;
             for (target, at, update) in &rest[..count] {
-                let replaced = target.apply(&self.opened().layout, &mut pages, update.old, update.new);
+                let replaced = target.apply(self.opened(), &mut pages, update.old, update.new)?;
                 done[first + at] = replaced;
                 any |= replaced;
             }
@@ -363,18 +360,19 @@ impl StorageMut for Graph {
 
     fn probe(&mut self, id: NodeId, query: &mut Query) -> SqlResult<bool> {
         let remembered = std::rc::Rc::clone(&self.opened().remembered);
-        Ok(self.nodes.look(id, |_, node| remembered.space.probe(node.code(), query)).is_some())
+        Ok(self.nodes.with_node(id, |_, node| remembered.space.probe(node.code(), query))?.is_some())
     }
 
     fn raise_entry(&mut self, entry: Entry, instead_of: Option<Option<Entry>>) -> SqlResult<bool> {
-        for _ in 0..ATTEMPTS {
+        loop {
+            pgrx::check_for_interrupts!();
             let present = self.opened().read_meta()?.entry;
             if instead_of.is_some_and(|expected| expected != present) {
                 return Ok(false);
             }
             if let Some(present) = present
                 && present.level >= entry.level
-                && self.nodes.look(present.id, |_, node| node.live()) == Some(true)
+                && self.nodes.with_node(present.id, |_, node| node.live())? == Some(true)
             {
                 return Ok(false);
             }
@@ -389,7 +387,6 @@ impl StorageMut for Graph {
                 return Ok(true);
             }
         }
-        Ok(false)
     }
 }
 
@@ -406,13 +403,13 @@ impl Graph {
     }
 
     /// Where the list of `id` on layer `level` is.
-    fn target(&self, id: NodeId, level: u8) -> Option<Target> {
+    fn target(&self, id: NodeId, level: u8) -> SqlResult<Option<Target>> {
         let layout = self.opened().layout;
         if level == 0 {
-            return Some(Target { id, level, generation: 0, place: layout.place(id) });
+            return Ok(Some(Target { id, level, generation: 0, place: layout.place(id) }));
         }
-        let (side, generation) = self.nodes.upper_entry(id, level)?;
-        Some(Target { id, level, generation, place: layout.side_place(side) })
+        let entry = self.nodes.upper_entry(id, level)?;
+        Ok(entry.map(|(side, generation)| Target { id, level, generation, place: layout.side_place(side) }))
     }
 }
 
@@ -429,18 +426,22 @@ impl Target {
     /// Replaces the list if it is `old`.
     fn apply(
         &self,
-        layout: &super::layout::Layout,
+        opened: &Opened,
         pages: &mut crate::storage::Change,
         old: &[NodeId],
         new: &[NodeId],
-    ) -> bool {
+    ) -> SqlResult<bool> {
+        let layout = &opened.layout;
         let Place { block, at } = self.place;
         if self.level == 0 {
+            if pages.page(block).kind() != Some(Kind::Nodes) {
+                return Err(opened.damaged(&format!("page {block} should have node {} on it", self.id)));
+            }
             let unchanged = layout.node(pages.page(block), at).is_some_and(|node| node.list().eq(old.iter().copied()));
             if unchanged {
                 layout.node_mut(&mut pages.page_mut(block), at).set_list(new);
             }
-            return unchanged;
+            return Ok(unchanged);
         }
         let unchanged = layout.side(pages.page(block), at).is_some_and(|entry| {
             entry.is(self.id, self.generation, self.level) && entry.list().eq(old.iter().copied())
@@ -448,6 +449,6 @@ impl Target {
         if unchanged {
             layout.side_mut(&mut pages.page_mut(block), at).set_list(new);
         }
-        unchanged
+        Ok(unchanged)
     }
 }

@@ -171,6 +171,33 @@ impl Layout {
         Some(NodeRef::new(bytes, self.dims, self.m)).filter(NodeRef::in_use)
     }
 
+    /// Whether slot `at` of a page had a node once, and has none now: the only way for a node that something names not to be
+    /// there. A page that is no page of nodes, a slot never written to, or one that is neither in use nor as
+    /// [`NodeMut::free`] leaves it, never had one.
+    pub fn is_vacant(&self, page: Page<'_>, at: usize) -> bool {
+        self.slot(page, at).is_some_and(|slot| !slot.in_use() && slot.is_clear())
+    }
+
+    /// Whether page `block` can be what it says: a new one, or one whose header and special area are ours and that ends
+    /// with a slot or an entry, with nothing behind it. Writing to any other could write anywhere.
+    pub fn is_sound(&self, block: Block, page: Page<'_>) -> bool {
+        if page.is_new() {
+            return block > 0;
+        }
+        let whole = |size: usize, most: usize| {
+            let len = page.bytes().len();
+            len.is_multiple_of(size) && len <= size * most
+        };
+        page.is_sound()
+            && page.body()[page.bytes().len()..].iter().all(|&byte| byte == 0)
+            && match page.kind() {
+                Some(Kind::Meta) => block == 0,
+                Some(Kind::Nodes) => block > 0 && whole(self.slot, self.per_page),
+                Some(Kind::Side) => block > 0 && whole(self.side, self.sides_per_page),
+                None => false,
+            }
+    }
+
     /// Slots written to, in use or not.
     pub fn slots(&self, page: Page<'_>) -> usize {
         if page.kind() == Some(Kind::Nodes) { page.bytes().len() / self.slot } else { 0 }
@@ -185,7 +212,7 @@ impl Layout {
             return None;
         }
         let written = self.slots(page);
-        let freed = (0..written).find(|&at| self.slot(page, at).is_some_and(|node| !node.in_use()));
+        let freed = (0..written).find(|&at| self.is_vacant(page, at));
         freed.or((written < self.per_page).then_some(written))
     }
 

@@ -5,10 +5,12 @@
 //! | `layout`, `slots`, `tid`, `meta` | what lies where on a page |
 //! | `open` | an index and what the session remembers of it |
 //! | `encode` | from a row to its node |
+//! | `lap` | a chain that runs in a circle |
 //! | `nodes`, `graph` | the graph for reading and for writing |
 
 mod encode;
 mod graph;
+mod lap;
 mod layout;
 mod meta;
 mod nodes;
@@ -17,7 +19,8 @@ mod slots;
 mod tid;
 
 pub use encode::{encode, layout_for, level};
-pub use graph::{ATTEMPTS, Graph, NewRow, UNLISTED};
+pub use graph::{Graph, NewRow, UNLISTED};
+pub use lap::Lap;
 pub use layout::{Layout, Place};
 pub use meta::Meta;
 pub use nodes::Nodes;

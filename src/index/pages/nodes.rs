@@ -5,21 +5,23 @@
 //!
 //! A node may be freed and its slot used again between any two calls. Whoever keeps a node's number keeps its generation
 //! too (as [`Candidate::stamp`]) and finds out when it comes back for the TIDs.
+//!
+//! **What a page says is not believed.** Every number read from a page is compared with what there can be before it is used
+//! as the number of a block or as a length, and what cannot be is an error that names the index ([`Opened::damaged`]). This costs
+//! the hot path one comparison for each list: the others are made where something was not as expected.
 
+use super::lap::Lap;
 use super::layout::Layout;
 use super::open::Opened;
-use super::slots::{NodeRef, TIDS};
+use super::slots::{NodeRef, SideRef, TIDS};
 use super::tid::Tid;
-use crate::error::{SqlError, SqlResult};
-use crate::storage::{Block, Page, Whereabouts};
+use crate::error::{SqlError, SqlResult, out_of_memory};
+use crate::storage::{Block, Whereabouts};
 use vs_graph::{Candidate, Entry, NONE, NodeId, Storage};
 use vs_quantize::Query;
 
 /// Bytes of a slot that are asked for before the slot is visited. The processor fetches what follows by itself.
 const AHEAD: usize = 128;
-
-/// How often the TIDs of a node are read again because others change them.
-const ATTEMPTS: usize = 100;
 
 /// Read access to the graph of an index; reusable memory.
 pub struct Nodes {
@@ -43,7 +45,10 @@ impl Nodes {
     }
 
     /// Calls `look` for each of `ids` that is a node, page by page.
-    pub fn visit(&mut self, ids: &[NodeId], mut look: impl FnMut(NodeId, NodeRef<'_>)) {
+    ///
+    /// # Errors
+    /// If the index is damaged: one of `ids` is where no node can ever have been.
+    pub fn with_nodes(&mut self, ids: &[NodeId], mut look: impl FnMut(NodeId, NodeRef<'_>)) -> SqlResult<()> {
         let layout = self.opened.layout;
         self.order.clear();
         self.order.extend(ids);
@@ -60,6 +65,12 @@ impl Nodes {
             }
         }
         self.ends.push(self.order.len());
+        // In ascending order, so if the last page exists, all do.
+        if let (Some(&last), Some(&id)) = (self.blocks.last(), self.order.last())
+            && !self.opened.has(last)
+        {
+            return Err(self.no_such_node(id));
+        }
         let hints = &mut *self.opened.remembered.hints.borrow_mut();
         let (order, ends) = (&self.order, &self.ends);
         for &block in &self.blocks {
@@ -76,130 +87,236 @@ impl Nodes {
         }
         let ahead = &self.ahead;
         let mut first = 0;
+        let mut impossible = None;
         self.opened.index.visit(hints, &self.blocks, |at, page| {
             for (k, &id) in order[first..ends[at]].iter().enumerate() {
                 if let Some(next) = ahead.get(first + k + 1) {
                     next.prefetch_from(AHEAD, layout.dims());
                 }
-                if let Some(node) = layout.node_of(page, layout.place(id).at) {
-                    look(id, node);
+                let slot = layout.place(id).at;
+                match layout.node_of(page, slot) {
+                    Some(node) => look(id, node),
+                    None if layout.is_vacant(page, slot) => {}
+                    None => impossible = Some(id),
                 }
             }
             first = ends[at];
         });
+        impossible.map_or(Ok(()), |id| Err(self.no_such_node(id)))
     }
 
-    /// What `look` makes of the node `id`; `None` if there is no such node.
-    pub fn look<T>(&self, id: NodeId, look: impl FnOnce(&Layout, NodeRef<'_>) -> T) -> Option<T> {
+    /// What `look` makes of the node `id`; `None` if it has been freed.
+    ///
+    /// # Errors
+    /// As for [`with_nodes`](Self::with_nodes).
+    pub fn with_node<T>(&self, id: NodeId, look: impl FnOnce(&Layout, NodeRef<'_>) -> T) -> SqlResult<Option<T>> {
         let layout = self.opened.layout;
         let place = layout.place(id);
-        let mut hints = self.opened.remembered.hints.borrow_mut();
-        let lock = self.opened.index.read(&mut hints, place.block);
-        layout.node_of(lock.page(), place.at).map(|node| look(&layout, node))
-    }
-
-    /// What `look` makes of the page of side entry `id` and the entry's place on it.
-    pub fn look_aside<T>(&self, id: u32, look: impl FnOnce(Page<'_>, usize) -> T) -> T {
-        let place = self.opened.layout.side_place(id);
-        let mut hints = self.opened.remembered.hints.borrow_mut();
-        let lock = self.opened.index.read(&mut hints, place.block);
-        look(lock.page(), place.at)
-    }
-
-    /// The side entry with the list of node `id` on layer `level`, and the node's generation.
-    pub fn upper_entry(&self, id: NodeId, level: u8) -> Option<(u32, u16)> {
-        let found = self.look(id, |_, node| (node.level() >= level).then(|| (node.upper(), node.generation())));
-        let (mut side, generation) = found.flatten()?;
-        for layer in 1..level {
-            side = self.look_side(side, id, generation, layer, |entry| entry.next())?;
+        if !self.opened.has(place.block) {
+            return Err(self.no_such_node(id));
         }
-        (side != NONE).then_some((side, generation))
+        let vacant = {
+            let mut hints = self.opened.remembered.hints.borrow_mut();
+            let lock = self.opened.index.read(&mut hints, place.block);
+            if let Some(node) = layout.node_of(lock.page(), place.at) {
+                return Ok(Some(look(&layout, node)));
+            }
+            layout.is_vacant(lock.page(), place.at)
+        };
+        if vacant { Ok(None) } else { Err(self.no_such_node(id)) }
+    }
+
+    /// The generation of the node `id`, if there is such a node; for a number that was not read anywhere but made up.
+    pub fn generation(&self, id: NodeId) -> Option<u16> {
+        let layout = self.opened.layout;
+        let place = layout.place(id);
+        if !self.opened.has(place.block) {
+            return None;
+        }
+        let mut hints = self.opened.remembered.hints.borrow_mut();
+        let lock = self.opened.index.read(&mut hints, place.block);
+        layout.node(lock.page(), place.at).map(|node| node.generation())
     }
 
     /// What `look` makes of side entry `side` if it belongs to that node and is of that kind.
-    pub fn look_side<T>(
+    ///
+    /// # Errors
+    /// If the file ends before the page that it should be on.
+    pub fn with_side<T>(
         &self,
         side: u32,
         owner: NodeId,
         generation: u16,
         kind: u8,
-        look: impl FnOnce(super::slots::SideRef<'_>) -> T,
-    ) -> Option<T> {
+        look: impl FnOnce(SideRef<'_>) -> T,
+    ) -> SqlResult<Option<T>> {
         if side == NONE {
-            return None;
+            return Ok(None);
         }
         let layout = self.opened.layout;
-        self.look_aside(side, |page, at| {
-            layout.side(page, at).filter(|entry| entry.is(owner, generation, kind)).map(look)
-        })
+        let place = layout.side_place(side);
+        if !self.opened.has(place.block) {
+            return Err(self.opened.damaged(&format!("node {owner} names side entry {side}, which is past the end")));
+        }
+        let mut hints = self.opened.remembered.hints.borrow_mut();
+        let lock = self.opened.index.read(&mut hints, place.block);
+        let entry = layout.side(lock.page(), place.at);
+        Ok(entry.filter(|entry| entry.is(owner, generation, kind)).map(look))
+    }
+
+    /// The side entry with the list of node `id` on layer `level`, and the node's generation. `None` if the node is not on
+    /// that layer, or not any more.
+    pub fn upper_entry(&self, id: NodeId, level: u8) -> SqlResult<Option<(u32, u16)>> {
+        let read = |_: &Layout, node: NodeRef<'_>| (node.level() >= level).then(|| (node.upper(), node.generation()));
+        let Some((mut side, generation)) = self.with_node(id, read)?.flatten() else { return Ok(None) };
+        for layer in 1..level {
+            match self.with_side(side, id, generation, layer, |entry| entry.next())? {
+                Some(next) => side = next,
+                None => return self.upper_is_gone(id, generation, layer),
+            }
+        }
+        if side == NONE {
+            return self.upper_is_gone(id, generation, level);
+        }
+        Ok(Some((side, generation)))
+    }
+
+    /// `None` for a list that was not where its node said. It went with the node, or before it if the node is dead; a node
+    /// that still is there and alive has lost it.
+    fn upper_is_gone<T>(&self, id: NodeId, generation: u16, level: u8) -> SqlResult<Option<T>> {
+        let alive = |_: &Layout, node: NodeRef<'_>| node.live() && node.generation() == generation;
+        if self.with_node(id, alive)? == Some(true) {
+            return Err(self.opened.damaged(&format!("the list of node {id} on layer {level} is not there")));
+        }
+        Ok(None)
     }
 
     /// Collects the TIDs of node `id` into `out` if it still is of `generation`, and returns how often one had been
     /// taken out by then. `None` if the node is gone.
-    pub fn tids(&self, id: NodeId, generation: u16, out: &mut Vec<Tid>) -> Option<u16> {
-        for _ in 0..ATTEMPTS {
+    ///
+    /// TIDs beyond the first are in a chain of entries, each of which is read under a lock of its own. An entry leaves the
+    /// chain under the lock of its node's page, and the count of removals goes up with it. So what was read is whole if
+    /// that count is the same before and after, and else it is read again. Whoever made it differ has taken a row out, so
+    /// this goes on for as long as others get on with theirs, and no longer: a vacuum comes to each node once.
+    pub fn tids(&self, id: NodeId, generation: u16, out: &mut Vec<Tid>) -> SqlResult<Option<u16>> {
+        let layout = self.opened.layout;
+        loop {
+            pgrx::check_for_interrupts!();
             out.clear();
-            let found = self.look(id, |_, node| {
+            let found = self.with_node(id, |_, node| {
                 out.extend(node.tids());
-                (node.generation(), node.removals(), node.overflow())
-            });
-            let (found, removals, mut side) = found?;
-            let chained = side != NONE;
+                (node.generation(), node.removals(), node.overflow(), node.is_sound())
+            })?;
+            let Some((found, removals, mut side, sound)) = found else { return Ok(None) };
             if found != generation {
-                return None;
+                return Ok(None);
             }
-            // Each entry is read under a lock of its own. One that was unlinked meanwhile and used again belongs to
-            // another node or says so: then from the start.
+            if !sound {
+                return Err(self.opened.damaged(&format!("node {id} makes no sense")));
+            }
+            if side == NONE {
+                return self.sensible(id, out).map(|()| Some(removals));
+            }
+            let mut lap = Lap::new(side);
             let mut whole = true;
             while side != NONE {
-                let next = self.look_side(side, id, generation, TIDS, |entry| {
-                    out.extend(entry.tids());
-                    entry.next()
-                });
-                match next {
-                    Some(next) => side = next,
-                    None => {
-                        whole = false;
-                        break;
+                pgrx::check_for_interrupts!();
+                let mut no_memory = false;
+                let next = self.with_side(side, id, generation, TIDS, |entry| {
+                    no_memory = out.try_reserve(layout.side_tids()).is_err();
+                    if !no_memory {
+                        out.extend(entry.tids());
                     }
+                    (entry.count() <= layout.side_tids()).then_some(entry.next())
+                })?;
+                if no_memory {
+                    return Err(out_of_memory("reading the rows of a vector"));
                 }
+                let Some(next) = next.flatten().filter(|&next| !lap.comes_back(next)) else {
+                    whole = false;
+                    break;
+                };
+                side = next;
             }
-            // An entry that was unlinked and used again for another row of the same node, before all others, looks like
-            // one of the walk; then rows have been taken out meanwhile.
-            let again = |_: &Layout, node: NodeRef<'_>| (node.generation(), node.removals());
-            if whole && (!chained || self.look(id, again) == Some((generation, removals))) {
-                return Some(removals);
+            let again = self.with_node(id, |_, node| (node.generation(), node.removals()))?;
+            if again == Some((generation, removals)) {
+                if whole {
+                    return self.sensible(id, out).map(|()| Some(removals));
+                }
+                return Err(self.opened.damaged(&format!("the rows of node {id} are not where it says")));
             }
         }
-        out.clear();
-        None
+    }
+
+    /// Checks addresses of rows that were read from node `id`.
+    fn sensible(&self, id: NodeId, tids: &[Tid]) -> SqlResult<()> {
+        match tids.iter().all(|tid| tid.is_possible()) {
+            true => Ok(()),
+            false => Err(self.opened.damaged(&format!("node {id} stands for rows that cannot be"))),
+        }
+    }
+
+    /// The error for a number that no node has, and none ever had.
+    #[cold]
+    fn no_such_node(&self, id: NodeId) -> SqlError {
+        self.opened.damaged(&format!("node {id} is named, but there can be none"))
     }
 }
 
 impl Storage for Nodes {
     type Error = SqlError;
 
+    /// Reads the metapage, and makes sure that the node it names is there.
     fn entry(&mut self) -> SqlResult<Option<Entry>> {
-        self.opened.meta = self.opened.read_meta()?;
-        Ok(self.opened.meta.entry)
+        let mut before = None;
+        loop {
+            pgrx::check_for_interrupts!();
+            self.opened.meta = self.opened.read_meta()?;
+            let Some(entry) = self.opened.meta.entry else { return Ok(None) };
+            if self.with_node(entry.id, |_, node| node.level())? == Some(entry.level) {
+                return Ok(Some(entry));
+            }
+            // A vacuum puts another node in the place of the one it is about to free, so if it still is the same, it was not
+            // a vacuum.
+            if before.replace(entry) == Some(entry) {
+                return Err(self.opened.damaged(&format!("searches start at node {}, which is not there", entry.id)));
+            }
+        }
     }
 
     #[inline]
     fn score(&mut self, query: &Query, ids: &[NodeId], out: &mut Vec<Candidate>) -> SqlResult<()> {
         let remembered = std::rc::Rc::clone(&self.opened.remembered);
-        self.visit(ids, |id, node| {
+        self.with_nodes(ids, |id, node| {
             let score = remembered.space.score(query, node.code());
             out.push(Candidate { live: node.live(), stamp: node.generation(), ..Candidate::new(id, score) });
-        });
-        Ok(())
+        })
     }
 
     fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> SqlResult<bool> {
         pgrx::check_for_interrupts!();
-        if level == 0 {
-            return Ok(self.look(id, |_, node| out.extend(node.list())).is_some());
+        let limit = self.opened.params().limit(level);
+        let long = if level == 0 {
+            let read = |_: &Layout, node: NodeRef<'_>| {
+                out.extend(node.list());
+                node.degree() > limit
+            };
+            self.with_node(id, read)?
+        } else {
+            let Some((side, generation)) = self.upper_entry(id, level)? else { return Ok(false) };
+            let read = |entry: SideRef<'_>| {
+                out.extend(entry.list());
+                entry.count() > limit
+            };
+            match self.with_side(side, id, generation, level, read)? {
+                Some(long) => Some(long),
+                None => self.upper_is_gone(id, generation, level)?,
+            }
+        };
+        match long {
+            Some(true) => Err(self.opened.damaged(&format!("the list of node {id} on layer {level} is too long"))),
+            Some(false) => Ok(true),
+            None => Ok(false),
         }
-        let Some((side, generation)) = self.upper_entry(id, level) else { return Ok(false) };
-        Ok(self.look_side(side, id, generation, level, |entry| out.extend(entry.list())).is_some())
     }
 }

@@ -4,7 +4,7 @@ use super::layout::Layout;
 use super::meta::Meta;
 use crate::embedding::{Embedding, different_dims, literal};
 use crate::error::{SqlError, SqlResult};
-use crate::storage::{Block, Change, Hints, Index, Logging};
+use crate::storage::{Block, Change, Hints, Index, Logging, Page};
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
@@ -41,6 +41,8 @@ pub struct Opened {
     pub layout: Layout,
     /// What the session remembers.
     pub remembered: Rc<Remembered>,
+    /// The number of pages when it was last asked for; it does not go down while the index is open.
+    blocks: Cell<Block>,
 }
 
 impl Opened {
@@ -63,13 +65,18 @@ impl Opened {
             // Where the length of the vectors is not known yet there are none, and any space will do.
             None => remember(index, meta.dims.max(1), meta.metric)?,
         };
-        Ok(Self { index, meta, layout, remembered })
+        Ok(Self { index, meta, layout, remembered, blocks: Cell::new(0) })
     }
 
     /// Reads the metapage again.
     pub fn read_meta(&self) -> SqlResult<Meta> {
         let page = self.index.read(&mut self.remembered.hints.borrow_mut(), 0);
-        Meta::read(page.page()).ok_or_else(|| damaged(self.index, "its first page is not a vs_hnsw metapage"))
+        self.meta_of(page.page())
+    }
+
+    /// Reads the metapage that is held.
+    pub fn meta_of(&self, page: Page<'_>) -> SqlResult<Meta> {
+        Meta::read(page).ok_or_else(|| self.damaged("its first page is not a vs_hnsw metapage"))
     }
 
     /// The space of the vectors.
@@ -82,14 +89,46 @@ impl Opened {
         Params { m: self.meta.m, ef_construction: self.meta.ef_construction }
     }
 
+    /// Whether the index has page `block`: asked of whatever is read from a page before it is used as a block's number.
+    #[inline]
+    pub fn has(&self, block: Block) -> bool {
+        block < self.blocks.get() || self.has_grown_to(block)
+    }
+
+    #[cold]
+    fn has_grown_to(&self, block: Block) -> bool {
+        self.blocks.set(self.index.blocks());
+        block < self.blocks.get()
+    }
+
     /// Locks pages to change them.
-    pub fn change(&self, blocks: &[Block], logging: Logging) -> Change {
-        Change::lock(self.index, &mut self.remembered.hints.borrow_mut(), blocks, logging)
+    ///
+    /// # Errors
+    /// If one of them is not there, or is neither one of ours nor new: nothing is written to what makes no sense.
+    pub fn change(&self, blocks: &[Block], logging: Logging) -> SqlResult<Change> {
+        if let Some(block) = blocks.iter().find(|&&block| !self.has(block)) {
+            return Err(self.damaged(&format!("page {block} is past the end")));
+        }
+        let change = Change::lock(self.index, &mut self.remembered.hints.borrow_mut(), blocks, logging);
+        let unsound = blocks.iter().copied().find(|&block| !self.layout.is_sound(block, change.page(block)));
+        match unsound {
+            None => Ok(change),
+            Some(block) => {
+                drop(change);
+                Err(self.damaged(&format!("page {block} makes no sense")))
+            }
+        }
     }
 
     /// The first page of the list of side pages with room.
     pub fn side(&self) -> SqlResult<Block> {
         Ok(self.read_meta()?.side)
+    }
+
+    /// The error for an index that cannot be what we wrote.
+    #[cold]
+    pub fn damaged(&self, why: &str) -> SqlError {
+        damaged(self.index, why)
     }
 
     /// Checks that `embedding` lies in the space of the index, as the operators check their operands.

@@ -1,7 +1,7 @@
 //! Slots of nodes and side entries, field by field; where each field lies is told in [`super::layout`].
 
 use super::tid::{TID, Tid};
-use vs_graph::{NONE, NodeId};
+use vs_graph::{MAX_LEVEL, NONE, NodeId};
 use vs_quantize::{CodeRef, Header};
 
 /// What byte 1 of a slot is if there is a node in it: nothing that other bytes are likely to be.
@@ -80,6 +80,25 @@ impl<'a> NodeRef<'a> {
     /// Goes up when a TID is taken out.
     pub fn removals(&self) -> u16 {
         u16_at(self.bytes, 6)
+    }
+
+    /// Whether a slot without a node is as [`NodeMut::free`] leaves it.
+    pub fn is_clear(&self) -> bool {
+        let zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
+        zero(&self.bytes[..2])
+            && zero(&self.bytes[4..UPPER])
+            && self.upper() == NONE
+            && self.overflow() == NONE
+            && zero(&self.bytes[INLINE..])
+    }
+
+    /// Whether its lengths are such as can be, and the code is the one that its header was computed from. Each byte of the
+    /// code counts; the list may name any nodes.
+    pub fn is_sound(&self) -> bool {
+        self.level() <= MAX_LEVEL
+            && self.inline_count() <= INLINE_TIDS
+            && self.degree() <= 2 * self.m
+            && self.code().is_sound()
     }
 
     /// Whether it stands for a row.

@@ -1,6 +1,7 @@
 //! Addresses of rows in the table.
 
 use super::slots::u32_at;
+use crate::storage::PAGE_SIZE;
 use pgrx::pg_sys;
 
 /// The size of a TID on a page.
@@ -41,6 +42,11 @@ impl Tid {
     /// The TID without that mark.
     pub fn plain(self) -> Self {
         Self(self.0 & !Self::KILLED)
+    }
+
+    /// Whether a row can have that address: rows are numbered from 1 on, and there are fewer on a page than it has bytes.
+    pub fn is_possible(self) -> bool {
+        (1..=PAGE_SIZE as u16).contains(&self.offset())
     }
 
     /// The page of the table.

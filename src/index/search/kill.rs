@@ -49,7 +49,7 @@ impl Kills {
         for page in rows.chunk_by(|a, b| layout.place(a.0).block == layout.place(b.0).block) {
             pgrx::check_for_interrupts!();
             let block = layout.place(page[0].0).block;
-            let mut pages = opened.change(&[block], Logging::Generic);
+            let mut pages = opened.change(&[block], Logging::Generic)?;
             let mut any = false;
             for of_node in page.chunk_by(|a, b| a.0 == b.0) {
                 let (id, generation, removals, _) = of_node[0];

@@ -203,7 +203,7 @@ impl Scan {
             }
             let more = match self.stage {
                 Stage::Nearest => self.next_near()?,
-                Stage::Everything(at) => self.next_any(at),
+                Stage::Everything(at) => self.next_any(at)?,
                 Stage::Start | Stage::End => false,
             };
             if !more {
@@ -233,7 +233,7 @@ impl Scan {
                 continue;
             }
             let Some(nodes) = &self.nodes else { return Ok(false) };
-            let Some(removals) = nodes.tids(candidate.id, candidate.stamp, &mut self.work.tids) else { continue };
+            let Some(removals) = nodes.tids(candidate.id, candidate.stamp, &mut self.work.tids)? else { continue };
             self.next_tid = 0;
             (self.bound, self.node) = (Some(bound), (candidate.id, candidate.stamp, removals));
             self.last = self.last.max(bound);
@@ -242,22 +242,22 @@ impl Scan {
     }
 
     /// Reads the rows of the next node of all.
-    fn next_any(&mut self, mut at: NodeId) -> bool {
-        let Some(nodes) = &self.nodes else { return false };
+    fn next_any(&mut self, mut at: NodeId) -> SqlResult<bool> {
+        let Some(nodes) = &self.nodes else { return Ok(false) };
         let end = nodes.opened.layout.ids(nodes.opened.index.blocks());
         while (at as usize) < end {
             pgrx::check_for_interrupts!();
             let id = at;
             at += 1;
-            let Some(generation) = nodes.look(id, |_, node| node.generation()) else { continue };
-            if let Some(removals) = nodes.tids(id, generation, &mut self.work.tids) {
+            let Some(generation) = nodes.generation(id) else { continue };
+            if let Some(removals) = nodes.tids(id, generation, &mut self.work.tids)? {
                 self.next_tid = 0;
                 self.node = (id, generation, removals);
                 self.stage = Stage::Everything(at);
-                return true;
+                return Ok(true);
             }
         }
-        false
+        Ok(false)
     }
 
     /// Notes that the row returned last is dead to everybody.
