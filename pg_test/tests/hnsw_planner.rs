@@ -62,16 +62,21 @@ fn what_the_index_cannot_give_is_sorted() {
         format!("SELECT id FROM items ORDER BY embedding <-> {query} DESC LIMIT 10"),
         format!("SELECT id FROM items WHERE embedding <-> {query} < 0.5"),
         format!("SELECT count(*) FROM items WHERE embedding IS NOT NULL AND embedding <-> {query} < 0.5"),
-        // All rows, of which a scan would return but the first vs_hnsw.max_scan_tuples.
+        // All rows: reading the table and sorting it is quicker than coming to its rows one by one.
         format!("SELECT id FROM items ORDER BY embedding <-> {query}"),
         format!("SELECT id FROM (SELECT id, embedding <-> {query} AS d FROM items ORDER BY 2) AS sorted WHERE d < 1"),
     ] {
         assert_no_index(&mut session, &sql);
     }
     assert_index(&mut session, &format!("SELECT id FROM items ORDER BY embedding <-> {query} LIMIT 10"));
+    // How long a scan searches before it reads all codes makes no difference to what it can give.
     run(&mut session, "SET vs_hnsw.max_scan_tuples = 100");
-    assert_no_index(&mut session, &format!("SELECT id FROM items ORDER BY embedding <-> {query} LIMIT 101"));
-    assert_index(&mut session, &format!("SELECT id FROM items ORDER BY embedding <-> {query} LIMIT 99"));
+    assert_index(&mut session, &format!("SELECT id FROM items ORDER BY embedding <-> {query} LIMIT 101"));
+    // Without going on it gives what the first search finds.
+    run(&mut session, "SET vs_hnsw.iterative_scan = off");
+    assert_index(&mut session, &format!("SELECT id FROM items ORDER BY embedding <-> {query} LIMIT 10"));
+    run(&mut session, "SET enable_seqscan = off; SET enable_sort = off");
+    assert_no_index(&mut session, &format!("SELECT id FROM items ORDER BY embedding <-> {query}"));
 }
 
 /// From PostgreSQL 17 on, rows in the order of an index may be sorted further, by a second key, as they come.
@@ -184,9 +189,8 @@ fn a_distance_costs_what_its_dimensions_cost() {
 }
 
 #[test]
-fn a_limit_is_what_decides_and_a_cursor_is_none() {
+fn what_is_drawn_decides() {
     let (mut session, query) = indexed("planner_limits", 32, 8000);
-    run(&mut session, "SET vs_hnsw.max_scan_tuples = 500");
     // A tenth of the rows, which PostgreSQL takes an unknown LIMIT for, would be too many.
     run(&mut session, "SET plan_cache_mode = force_generic_plan");
     run(
@@ -195,16 +199,24 @@ fn a_limit_is_what_decides_and_a_cursor_is_none() {
     );
     assert_index(&mut session, &format!("EXECUTE nearest({query}, 10)"));
     run(&mut session, "RESET plan_cache_mode");
-    // A cursor may be read to its end, and a scan would end before.
-    run(&mut session, "SET cursor_tuple_fraction = 0.01");
-    assert_no_index(
-        &mut session,
-        &format!("DECLARE all_of_them CURSOR FOR SELECT id FROM items ORDER BY embedding <-> {query}"),
-    );
-    assert_index(
-        &mut session,
-        &format!("DECLARE a_hundred CURSOR FOR SELECT id FROM items ORDER BY embedding <-> {query} LIMIT 100"),
-    );
+    // Of a cursor a part is expected to be fetched.
+    for (fraction, by_index) in [("0.001", true), ("1", false)] {
+        run(&mut session, &format!("SET cursor_tuple_fraction = {fraction}"));
+        let sql = format!("DECLARE all_of_them CURSOR FOR SELECT id FROM items ORDER BY embedding <-> {query}");
+        assert_eq!(uses_index(&mut session, &sql).0, by_index, "cursor_tuple_fraction = {fraction}");
+    }
+    // LIMIT stands above a window; whether its functions return their first row before they have read all rows is what
+    // counts.
+    let nearest = |column: &str, window: &str| {
+        format!("SELECT id, {column} OVER ({window}) FROM items ORDER BY embedding <-> {query} LIMIT 10")
+    };
+    let by_distance = format!("ORDER BY embedding <-> {query}");
+    for (column, window) in [("row_number()", &by_distance[..]), ("rank()", &by_distance[..])] {
+        assert_index(&mut session, &nearest(column, window));
+    }
+    for (column, window) in [("ntile(4)", &by_distance[..]), ("percent_rank()", &by_distance[..]), ("count(*)", "")] {
+        assert_no_index(&mut session, &nearest(column, window));
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn a_cursor_fetches_on_and_on() {
     prefer_index(&mut session);
     let query = queries[0].to_text();
     run(&mut session, "SET vs_hnsw.ef_search = 20; SET cursor_tuple_fraction = 0.001");
-    for (setting, least) in [("strict_order", ROWS / 2), ("relaxed_order", ROWS)] {
+    for (setting, least) in [("strict_order", ROWS), ("relaxed_order", ROWS)] {
         run(&mut session, &format!("SET vs_hnsw.iterative_scan = {setting}; BEGIN"));
         let sql = format!("SELECT id, embedding <-> '{query}' AS d FROM items ORDER BY embedding <-> '{query}'");
         run(&mut session, &format!("DECLARE nearest CURSOR FOR {sql}"));
@@ -261,19 +261,64 @@ fn a_filter_that_keeps_one_row_in_five_hundred() {
 }
 
 #[test]
-fn a_scan_goes_on_until_max_scan_tuples() {
-    let (mut session, queries) = indexed("queries_max_tuples");
-    run(&mut session, "SET vs_hnsw.max_scan_tuples = 500; SET vs_hnsw.iterative_scan = relaxed_order");
+fn a_scan_never_ends_early() {
+    let (mut session, queries) = indexed("queries_never_short");
+    run(&mut session, "INSERT INTO items SELECT id + 10000, embedding FROM items WHERE id < 500");
     prefer_index(&mut session);
-    // What the planner would not do by itself, it does when all else is forbidden.
-    let counted = format!(
-        "SELECT count(*)::int, NULL::float8 FROM (SELECT FROM items ORDER BY embedding <-> '{}' LIMIT 4000) s",
-        queries[0].to_text()
+    let all = ROWS + 500;
+    for query in &queries[..3] {
+        let sql = format!(
+            "SELECT id, embedding <-> '{0}' FROM items ORDER BY embedding <-> '{0}' LIMIT 4600",
+            query.to_text()
+        );
+        // Whatever makes it go over to reading all codes, and whether that takes one pass or many.
+        for settings in [
+            "SET vs_hnsw.max_scan_tuples = 1",
+            "SET vs_hnsw.max_scan_tuples = 500",
+            "SET vs_hnsw.ef_search = 1",
+            "SET work_mem = 64; SET vs_hnsw.max_scan_tuples = 1",
+            "SET vs_hnsw.exact = on",
+        ] {
+            for order in ["strict_order", "relaxed_order"] {
+                run(&mut session, &format!("RESET ALL; SET vs_hnsw.iterative_scan = {order}; {settings}"));
+                prefer_index(&mut session);
+                let plan = explain(&mut session, "COSTS off", &sql);
+                assert!(plan.contains("using by_likeness "), "{plan}");
+                let found = rows(&mut session, &sql, &[]);
+                let mut ids: Vec<i32> = found.iter().map(|row| row.0).collect();
+                ids.sort_unstable();
+                ids.dedup();
+                assert_eq!((found.len(), ids.len()), (all, all), "{settings}, {order}");
+            }
+        }
+        run(&mut session, "RESET ALL; SET vs_hnsw.iterative_scan = off; SET vs_hnsw.ef_search = 100");
+        prefer_index(&mut session);
+        let counted = format!("SELECT count(*)::int, NULL::float8 FROM ({sql}) AS first");
+        assert!(rows(&mut session, &counted, &[])[0].0 < 200, "one search");
+    }
+}
+
+#[test]
+fn exact_is_what_a_sort_gives() {
+    let (mut session, queries) = indexed("queries_exact");
+    run(&mut session, "SET vs_hnsw.exact = on; SET vs_hnsw.ef_search = 1");
+    let search = Search::nearest("items", Metric::L2, 300);
+    for query in &queries {
+        let found = search.by_index(&mut session, "by_likeness", query);
+        assert_eq!(distances(&found), distances(&search.exactly(&mut session, query)));
+    }
+    let filtered = Search::of("items", Metric::L2, 7, "id % 500 = 3");
+    for query in &queries {
+        let found = filtered.by_index(&mut session, "by_likeness", query);
+        assert_eq!(found, filtered.exactly(&mut session, query));
+    }
+    let literal = queries[0].to_text();
+    let plan = explain(
+        &mut session,
+        "SETTINGS on, COSTS off",
+        &format!("SELECT id FROM items ORDER BY embedding <-> '{literal}' LIMIT 1"),
     );
-    let seen = rows(&mut session, &counted, &[])[0].0;
-    assert!((500..1500).contains(&seen), "{seen} rows seen");
-    run(&mut session, "SET vs_hnsw.max_scan_tuples = 1; SET vs_hnsw.ef_search = 100");
-    assert_eq!(rows(&mut session, &counted, &[])[0].0, 100, "the rows of the first search are returned in any case");
+    assert!(plan.contains("vs_hnsw.exact = 'on'"), "{plan}");
 }
 
 #[test]

@@ -272,6 +272,30 @@ impl Index {
         Shared { buffer }
     }
 
+    /// The page `block` under a shared lock, read through a ring of buffers.
+    pub(super) fn read_in_ring(self, block: Block, ring: pg_sys::BufferAccessStrategy) -> Shared {
+        // SAFETY: the relation is open and the ring valid; the pin is handed to the lock.
+        unsafe {
+            let buffer = pg_sys::ReadBufferExtended(
+                self.relation,
+                pg_sys::ForkNumber::MAIN_FORKNUM,
+                block,
+                pg_sys::ReadBufferMode::RBM_NORMAL,
+                ring,
+            );
+            raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            Shared { buffer }
+        }
+    }
+
+    /// Starts to read `blocks`, all of which exist.
+    pub(super) fn prefetch(self, blocks: std::ops::Range<Block>) {
+        for block in blocks {
+            // SAFETY: the relation is open.
+            unsafe { pg_sys::PrefetchBuffer(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM, block) };
+        }
+    }
+
     /// Pins a page; the caller owns the pin.
     pub(super) fn pin_one(self, hints: &mut Hints, block: Block) -> pg_sys::Buffer {
         // SAFETY: the closure owns nothing.

@@ -1,14 +1,14 @@
 //! `amcostestimate`: what a scan is worth to the planner.
 //!
-//! A search looks at about eight times `ef_search` nodes whatever the size of the table, so an index scan costs a fixed
-//! sum before its first row and little for each row after. PostgreSQL adds the table's pages and takes the share of the
-//! cost that LIMIT leaves. Three kinds of plan are priced out, because they would not give what was asked for:
+//! A search looks at about ten times `ef_search` nodes whatever the size of the table, so an index scan costs a fixed sum
+//! before its first row, as much again for every `ef_search` rows, and from some point on what a pass over all codes costs
+//! ([`crate::index::search`]). PostgreSQL thinks of costs as growing evenly from the first row to the last, and takes the
+//! share of them that LIMIT leaves. So the estimate asks how many rows will be drawn ([`Drawn`]), prices those, and states
+//! the total of which that share is this price.
 //!
-//! * without an order of this index there is nothing to scan by;
-//! * without LIMIT a scan would end at `max_scan_tuples`, also that of a cursor, of which PostgreSQL expects that a part is
-//!   fetched;
-//! * the same if a filter keeps so little that more than `max_scan_tuples` rows would have to be looked at.
+//! The estimate decides what is fast, never what is right: whatever is drawn, a scan returns it.
 
+use super::list::members;
 use super::options::{self, IterativeScan};
 use pgrx::prelude::*;
 
@@ -18,34 +18,34 @@ const NODES_PER_CANDIDATE: f64 = 10.0;
 /// The cost of scoring a node, in units of `cpu_operator_cost`.
 const SCORE: f64 = 2.0;
 
+/// The same in a pass, which the processor sees coming.
+const SCORE_IN_PASS: f64 = 1.0;
+
+/// Nodes that a pass reads in the time in which a search visits one.
+const PASS_GAIN: f64 = 4.0;
+
 /// The share of a search's pages that has to be read although the index fits into the cache. PostgreSQL's costs are those
 /// of pages on disk; but the pages of an index in use are in memory, and with all of them on disk a search of 400 pages
 /// would be taken for worse than reading a table of as many, which takes ten times as long in memory.
 const COLD: f64 = 0.05;
 
-/// PostgreSQL's `disable_cost`, for plans that would not return all rows.
-const DISABLE: f64 = 1.0e10;
+/// A plan that is to be taken only if nothing else is left. Costs above infinity's reach would hide each other, so this is
+/// well above PostgreSQL's `disable_cost` of 1e10.
+const LAST_RESORT: f64 = 1.0e11;
 
 /// What LIMIT is taken for where its value is not known, as in a generic plan: users look at pages of results. PostgreSQL
 /// takes it for a tenth of the rows.
 const UNKNOWN_LIMIT: f64 = 100.0;
 
-/// What is asked of a scan.
-struct Wanted {
-    /// Rows in the index.
-    rows: f64,
-    /// The share of rows that the query's filters keep.
-    kept: f64,
-    /// Rows that will be fetched; `None` if all.
-    limit: Option<f64>,
-}
+/// Bytes that a pass keeps of a node.
+const KEPT: f64 = 32.0;
 
 /// `amcostestimate`
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amcostestimate(
     root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,
-    _loop_count: f64,
+    loop_count: f64,
     startup: *mut pg_sys::Cost,
     total: *mut pg_sys::Cost,
     selectivity: *mut pg_sys::Selectivity,
@@ -60,7 +60,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         *correlation = 0.0;
         *pages = f64::from((*info).pages);
         if (*path).indexorderbys.is_null() {
-            // Not even for a plan that nothing else is left for.
+            // There is nothing to scan by, not even for a plan that nothing else is left for.
             *startup = f64::INFINITY;
             *total = f64::INFINITY;
             *selectivity = 0.0;
@@ -71,55 +71,182 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             }
             return;
         }
-        let fraction = (*root).tuple_fraction;
         // A partial index has fewer rows than the table.
         let rows = (*info).tuples.max(1.0);
         let parameters = (*path).path.param_info;
         let expected = if parameters.is_null() { (*table).rows } else { (*parameters).ppi_rows }.max(1.0);
         let kept = (expected / rows).clamp(1e-9, 1.0);
-        let has_limit = !(*(*root).parse).limitCount.is_null();
-        let limit = if fraction >= 1.0 {
-            Some(fraction)
-        } else if has_limit && fraction > 0.0 {
-            Some(UNKNOWN_LIMIT.min(fraction * expected).max(1.0))
-        } else {
-            None
-        };
+        let drawn = Drawn::of(root, rows, kept);
         let mut page_cost = 0.0;
         pg_sys::get_tablespace_page_costs((*info).reltablespace, &mut page_cost, std::ptr::null_mut());
-        let wanted = Wanted { rows, kept, limit };
-        let first = wanted.nodes_of_first_search();
-        let index_pages = f64::from((*info).pages).max(1.0);
-        let cold = COLD.max(1.0 - f64::from(pg_sys::effective_cache_size) / index_pages);
-        let search = first * (pg_sys::cpu_index_tuple_cost + SCORE * pg_sys::cpu_operator_cost)
-            + (first * cold).min(index_pages) * page_cost;
-        *startup = search;
-        // Going on costs as much for each further candidate.
-        let mut run = rows * (search / options::ef_search() as f64).min(page_cost);
-        if let Some(limit) = limit.filter(|_| fraction < 1.0) {
-            // PostgreSQL will take that fraction of it.
-            run *= (limit / (fraction * expected)).min(1.0);
-        }
-        *total = search + run;
-        if wanted.is_too_much() {
-            *startup += DISABLE;
-            *total += DISABLE;
+        let scan = Scan {
+            rows,
+            pages: f64::from((*info).pages).max(1.0),
+            page_cost,
+            loops: loop_count.max(1.0),
+            recheck: per_row_cost(root, (*path).indexorderbys),
+        };
+        let first = if options::exact() { scan.pass() } else { scan.search() };
+        *startup = first;
+        *total = match drawn {
+            Drawn::Rows { wanted, share } => first + scan.run(wanted) / share,
+            Drawn::AllBeforeTheFirst => {
+                // What PostgreSQL adds for the table's pages it will take a share of, so the whole of it is stated here.
+                let heap = f64::from((*table).pages).min(rows) * page_cost;
+                *startup += scan.run(rows) + heap;
+                *startup
+            }
+        };
+        // Whoever turns iteration off wants what the first search finds, and says how many by LIMIT.
+        if options::iterative_scan() == IterativeScan::Off && !options::exact() && (*(*root).parse).limitCount.is_null()
+        {
+            *startup += LAST_RESORT;
+            *total += LAST_RESORT;
         }
     }
 }
 
-impl Wanted {
-    fn nodes_of_first_search(&self) -> f64 {
-        (options::ef_search() as f64 * NODES_PER_CANDIDATE + self.rows.log2().max(1.0) * 4.0).min(self.rows)
+/// What evaluating `expressions` for a row costs.
+///
+/// # Safety
+/// Both must be the planner's.
+unsafe fn per_row_cost(root: *mut pg_sys::PlannerInfo, expressions: *mut pg_sys::List) -> f64 {
+    let mut cost = pg_sys::QualCost::default();
+    // SAFETY: as above; walks the expressions and writes the result.
+    unsafe { pg_sys::cost_qual_eval(&mut cost, expressions, root) };
+    cost.per_tuple
+}
+
+/// How many rows the plan above will draw from a scan.
+#[derive(Debug, Clone, Copy)]
+enum Drawn {
+    /// Some, as they come.
+    Rows {
+        /// How many, before the query's filters, at least one.
+        wanted: f64,
+        /// The share of a scan's cost that PostgreSQL will take for them.
+        share: f64,
+    },
+    /// All of them, before the plan above returns its first row.
+    AllBeforeTheFirst,
+}
+
+impl Drawn {
+    /// For a scan of `rows` rows of which the query's filters keep the share `kept`.
+    ///
+    /// # Safety
+    /// `root` must be the planner's.
+    unsafe fn of(root: *mut pg_sys::PlannerInfo, rows: f64, kept: f64) -> Self {
+        // SAFETY: as above.
+        let (fraction, limit_tuples, query) =
+            unsafe { ((*root).tuple_fraction, (*root).limit_tuples, &*(*root).parse) };
+        let has_limit = !query.limitCount.is_null();
+        // SAFETY: it is the planner's.
+        if has_limit && limit_tuples < 0.0 && unsafe { consumes_all(query) } {
+            return Self::AllBeforeTheFirst;
+        }
+        let wanted = |rows_wanted: f64| (rows_wanted / kept).clamp(1.0, rows);
+        if fraction >= 1.0 {
+            let wanted = wanted(fraction);
+            Self::Rows { wanted, share: wanted / rows }
+        } else if has_limit && fraction > 0.0 {
+            // Its value is not known.
+            Self::Rows { wanted: wanted(UNKNOWN_LIMIT.min(fraction * rows * kept)), share: fraction }
+        } else if fraction > 0.0 {
+            // A cursor, of which PostgreSQL expects that a part is fetched.
+            Self::Rows { wanted: (fraction * rows).max(1.0), share: fraction }
+        } else {
+            Self::Rows { wanted: rows, share: 1.0 }
+        }
+    }
+}
+
+/// Whether something between the scan and the LIMIT of `query` reads all rows before it returns one: aggregates, and window
+/// functions that look ahead.
+///
+/// # Safety
+/// `query` must be the planner's.
+unsafe fn consumes_all(query: &pg_sys::Query) -> bool {
+    if query.hasAggs && query.groupClause.is_null() {
+        return true;
+    }
+    if !query.hasWindowFuncs {
+        return false;
+    }
+    // SAFETY: lists of nodes of the kinds that their names say.
+    unsafe {
+        let looks_ahead = |window: &pg_sys::WindowClause| {
+            let ends_here = window.frameOptions as u32 & pg_sys::FRAMEOPTION_END_CURRENT_ROW != 0;
+            window.orderClause.is_null() || !window.partitionClause.is_null() || !ends_here
+        };
+        if members::<pg_sys::WindowClause>(query.windowClause).any(|window| looks_ahead(&*window)) {
+            return true;
+        }
+        let flags = pg_sys::PVC_INCLUDE_WINDOWFUNCS | pg_sys::PVC_RECURSE_AGGREGATES | pg_sys::PVC_RECURSE_PLACEHOLDERS;
+        let found = pg_sys::pull_var_clause(query.targetList.cast(), flags as i32);
+        members::<pg_sys::Node>(found).any(|node| {
+            (*node).type_ == pg_sys::NodeTag::T_WindowFunc
+                && needs_the_partition((*node.cast::<pg_sys::WindowFunc>()).winfnoid)
+        })
+    }
+}
+
+/// Whether a window function needs to know how many rows there are, whatever its frame.
+fn needs_the_partition(function: pg_sys::Oid) -> bool {
+    let counted = [pg_sys::F_NTILE, pg_sys::F_PERCENT_RANK_, pg_sys::F_CUME_DIST_];
+    counted.iter().any(|&oid| function == pg_sys::Oid::from(oid))
+}
+
+/// What the costs of a scan follow from.
+struct Scan {
+    /// Rows in the index.
+    rows: f64,
+    /// Its pages.
+    pages: f64,
+    /// What a page read from disk costs.
+    page_cost: f64,
+    /// How often the scan is repeated, for other queries.
+    loops: f64,
+    /// What the exact distance of a row costs.
+    recheck: f64,
+}
+
+impl Scan {
+    /// The share of pages that have to be read from disk.
+    fn cold(&self) -> f64 {
+        // SAFETY: reads a setting.
+        let cache = f64::from(unsafe { pg_sys::effective_cache_size });
+        COLD.max(1.0 - cache / self.pages)
     }
 
-    /// Whether a scan would end before it has returned what is wanted.
-    fn is_too_much(&self) -> bool {
-        match (options::iterative_scan(), self.limit) {
-            // Whoever turns iteration off wants what the first search finds.
-            (IterativeScan::Off, Some(_)) => false,
-            (_, Some(limit)) => limit.min(self.rows * self.kept) / self.kept > options::max_scan_tuples() as f64,
-            (_, None) => true,
+    /// The first search.
+    fn search(&self) -> f64 {
+        let nodes =
+            (options::ef_search() as f64 * NODES_PER_CANDIDATE + self.rows.log2().max(1.0) * 4.0).min(self.rows);
+        // SAFETY: reads settings.
+        let cpu = unsafe { pg_sys::cpu_index_tuple_cost + SCORE * pg_sys::cpu_operator_cost };
+        let read = (nodes * self.cold()).min(self.pages);
+        nodes * cpu + read * self.page_cost / self.loops.min(10.0).max(1.0)
+    }
+
+    /// A pass over all codes.
+    fn pass(&self) -> f64 {
+        // SAFETY: reads settings.
+        let (cpu, page) = unsafe { (SCORE_IN_PASS * pg_sys::cpu_operator_cost, pg_sys::seq_page_cost) };
+        self.rows * cpu + self.pages * self.cold() * page
+    }
+
+    /// Going on after the first search, until `wanted` rows have been drawn.
+    fn run(&self, wanted: f64) -> f64 {
+        let recheck = wanted * self.recheck;
+        let near = (self.rows / PASS_GAIN / NODES_PER_CANDIDATE).min(options::max_scan_tuples() as f64);
+        let near = if options::exact() { 0.0 } else { near.max(options::ef_search() as f64) };
+        let by_search = wanted.min(near) * (self.search() / options::ef_search() as f64).min(self.page_cost);
+        if wanted <= near {
+            return recheck + by_search;
         }
+        // SAFETY: reads a setting.
+        let room = f64::from(unsafe { pg_sys::work_mem }) * 1024.0 / KEPT;
+        recheck + by_search + self.pass() * (1.0 + (wanted - near) / room)
     }
 }

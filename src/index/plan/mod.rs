@@ -3,9 +3,11 @@
 //! | file | what it does |
 //! |---|---|
 //! | `cost` | what a scan is worth |
+//! | `list` | the planner's lists |
 //! | `options` | parameters of an index, settings of scans |
 
 mod cost;
+mod list;
 pub mod options;
 
 pub use cost::amcostestimate;

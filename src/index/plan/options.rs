@@ -21,13 +21,14 @@ pub enum IterativeScan {
     /// What turns out to be nearer than a row already returned is returned late.
     #[name = c"relaxed_order"]
     RelaxedOrder,
-    /// What turns out to be nearer than a row already returned is left out.
+    /// What turns out to be nearer than a row already returned is returned when there is nothing else.
     #[name = c"strict_order"]
     StrictOrder,
 }
 
 static EF_SEARCH: GucSetting<i32> = GucSetting::<i32>::new(40);
 static ITERATIVE_SCAN: GucSetting<IterativeScan> = GucSetting::<IterativeScan>::new(IterativeScan::StrictOrder);
+static EXACT: GucSetting<bool> = GucSetting::<bool>::new(false);
 static MAX_SCAN_TUPLES: GucSetting<i32> = GucSetting::<i32>::new(20_000);
 
 thread_local! {
@@ -69,11 +70,19 @@ pub fn define() {
     );
     GucRegistry::define_int_guc(
         c"vs_hnsw.max_scan_tuples",
-        c"Sets the number of rows after which a vs_hnsw index scan does not go on.",
-        c"The rows of the first search are returned in any case.",
+        c"Sets the number of rows after which a vs_hnsw index scan goes over to reading all codes.",
+        c"Rows that are dead to everybody do not count. The scan may go over earlier, where that is faster.",
         &MAX_SCAN_TUPLES,
         1,
         i32::MAX,
+        GucContext::Userset,
+        GucFlags::EXPLAIN,
+    );
+    GucRegistry::define_bool_guc(
+        c"vs_hnsw.exact",
+        c"Makes vs_hnsw index scans read all codes of the index, and so return exactly the nearest rows.",
+        c"For audits, for measuring recall, and for small tables; several times faster than a sequential scan.",
+        &EXACT,
         GucContext::Userset,
         GucFlags::EXPLAIN,
     );
@@ -92,6 +101,11 @@ pub fn ef_search() -> usize {
 /// `vs_hnsw.iterative_scan`
 pub fn iterative_scan() -> IterativeScan {
     ITERATIVE_SCAN.get()
+}
+
+/// `vs_hnsw.exact`
+pub fn exact() -> bool {
+    EXACT.get()
 }
 
 /// `vs_hnsw.max_scan_tuples`

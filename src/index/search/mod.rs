@@ -2,10 +2,16 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `scan` | rows in the order of a lower bound of their distance |
+//! | `access` | PostgreSQL's side: begin, rescan, get the next row, end |
+//! | `scan` | rows in the order of a lower bound of their distance, until there are no more |
+//! | `near` | the first stage: a search of the graph |
+//! | `pass` | the second: all codes, nearest first |
 //! | `kill` | marking rows that a scan found dead to everybody |
 
+mod access;
 mod kill;
+mod near;
+mod pass;
 mod scan;
 
-pub use scan::{ambeginscan, amendscan, amgettuple, amrescan};
+pub use access::{ambeginscan, amendscan, amgettuple, amrescan};

@@ -1,0 +1,129 @@
+//! The near stage of a scan: what a search of the graph finds, in the order of lower bounds.
+//!
+//! A beam of `ef_search` candidates is searched for, and widened as long as more rows are wanted. Candidates wait here
+//! until their turn comes: a candidate found later has a larger *key* than all found before, but not necessarily a larger
+//! *bound*, so in strict order nothing above the bound of the farthest candidate (the [horizon](Near::rank)) is handed out
+//! until the beam has been widened.
+
+use crate::error::{SqlResult, out_of_memory};
+use crate::index::pages::Nodes;
+use vs_graph::{Beam, Candidate, NodeId};
+use vs_quantize::{Query, Score};
+
+/// By how many candidates a beam is widened at least.
+const LEAST: usize = 8;
+
+/// A search under way; reusable memory.
+#[derive(Default)]
+pub struct Near {
+    beam: Beam,
+    found: Vec<Candidate>,
+    /// Found and sorted by bound; those before `next` have been handed out or left out.
+    bounds: Vec<(f64, Candidate)>,
+    next: usize,
+    /// Nothing that is still to be found is likely to have a bound below this.
+    horizon: f64,
+    /// The largest bound handed out.
+    last: f64,
+    /// The nodes handed out, for whoever goes on from here.
+    handed_out: Vec<NodeId>,
+}
+
+/// What comes next.
+pub enum Step {
+    /// A node, and the lower bound of its rows' distance.
+    Node(f64, Candidate),
+    /// The beam must be widened first.
+    Wanting,
+}
+
+impl Near {
+    /// Searches for `query` with `ef` candidates.
+    pub fn start(&mut self, nodes: &mut Nodes, query: &Query, ef: usize) -> SqlResult<()> {
+        self.bounds.clear();
+        self.handed_out.clear();
+        self.next = 0;
+        self.last = f64::NEG_INFINITY;
+        self.beam.search(nodes, query, ef)?;
+        self.rank(nodes, query)
+    }
+
+    /// Searches for more, the more at a time the more have been found, so that it does not come to this often.
+    pub fn widen(&mut self, nodes: &mut Nodes, query: &Query, ef: usize) -> SqlResult<()> {
+        let found = self.handed_out.len() + self.held_back();
+        self.beam.widen(nodes, query, (ef.max(found) / 2).max(LEAST))?;
+        self.rank(nodes, query)
+    }
+
+    /// The next node. In strict order one whose turn has passed is left out, and what lies beyond the horizon waits
+    /// unless `final_round` says that nothing more will be searched for.
+    pub fn step(&mut self, strict: bool, final_round: bool) -> SqlResult<Step> {
+        while let Some(&(bound, candidate)) = self.bounds.get(self.next) {
+            if strict && !final_round && bound > self.horizon {
+                break;
+            }
+            self.next += 1;
+            if strict && bound < self.last {
+                continue;
+            }
+            if self.handed_out.try_reserve(1).is_err() {
+                return Err(no_memory());
+            }
+            self.handed_out.push(candidate.id);
+            self.last = self.last.max(bound);
+            return Ok(Step::Node(bound, candidate));
+        }
+        Ok(Step::Wanting)
+    }
+
+    /// The largest bound handed out.
+    pub fn last(&self) -> f64 {
+        self.last
+    }
+
+    /// The nodes handed out so far, in no order of use.
+    pub fn handed_out(&self) -> &[NodeId] {
+        &self.handed_out
+    }
+
+    /// Distances computed so far.
+    pub fn distances(&self) -> usize {
+        self.beam.distances()
+    }
+
+    /// Whether the search has seen all that it can reach.
+    pub fn is_exhausted(&self) -> bool {
+        self.beam.is_exhausted()
+    }
+
+    /// Candidates that have been found and not handed out.
+    fn held_back(&self) -> usize {
+        self.bounds.len() - self.next.min(self.bounds.len())
+    }
+
+    /// Puts what the beam has found, with what was found before and still waits, into the order of its bounds.
+    ///
+    /// From the farthest candidate follows the horizon. Of two hundred rows that differ by less than the codes can tell,
+    /// all are found before the first is handed out.
+    fn rank(&mut self, nodes: &Nodes, query: &Query) -> SqlResult<()> {
+        self.beam.take(&mut self.found);
+        let space = nodes.opened.space();
+        self.bounds.drain(..self.next.min(self.bounds.len()));
+        self.next = 0;
+        if self.beam.is_starved() || self.bounds.try_reserve(self.found.len()).is_err() {
+            return Err(no_memory());
+        }
+        self.bounds.extend(self.found.iter().map(|c| (space.lower_bound(query, c.score()), *c)));
+        self.bounds.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let slack = self.found.iter().fold(0.0f32, |most, candidate| most.max(candidate.slack));
+        self.horizon = match self.found.last() {
+            Some(farthest) => space.lower_bound(query, Score { key: farthest.key, slack }),
+            None => f64::INFINITY,
+        };
+        Ok(())
+    }
+}
+
+fn no_memory() -> crate::error::SqlError {
+    out_of_memory("searching a vs_hnsw index").hint("Lower vs_hnsw.max_scan_tuples.")
+}
