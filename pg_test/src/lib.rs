@@ -26,6 +26,7 @@ pub mod mutate;
 pub mod pictures;
 mod process;
 mod program;
+pub mod queries;
 pub mod regress;
 mod stats;
 pub mod vectors;
