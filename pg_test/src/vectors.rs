@@ -151,10 +151,9 @@ pub fn rows(session: &mut Client, sql: &str, parameters: &[&(dyn ToSql + Sync)])
 
 /// Checks that distances ascend, NULLs last and NaN before them, and that no row is there twice.
 pub fn assert_in_order(rows: &[Found], what: &str) {
-    let key = |row: &Found| row.1.unwrap_or(f64::INFINITY);
+    let key = |row: &Found| (row.1.is_none(), row.1.is_some_and(f64::is_nan), row.1.filter(|d| !d.is_nan()));
     for (at, pair) in rows.windows(2).enumerate() {
-        let (a, b) = (key(&pair[0]), key(&pair[1]));
-        assert!(a <= b || b.is_nan(), "{what}: rows {at} and {} are out of order: {:?}", at + 1, pair);
+        assert!(key(&pair[0]) <= key(&pair[1]), "{what}: rows {at} and {} are out of order: {:?}", at + 1, pair);
     }
     let mut ids: Vec<i32> = rows.iter().map(|row| row.0).collect();
     ids.sort_unstable();

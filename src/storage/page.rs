@@ -49,6 +49,8 @@ pub enum Kind {
     Nodes = 2,
     /// Entries that belong to nodes on other pages.
     Side = 3,
+    /// Addresses of rows without a node.
+    Unplaced = 4,
 }
 
 fn word(bytes: &[u8; PAGE_SIZE], at: usize) -> usize {
@@ -76,6 +78,7 @@ impl<'a> Page<'a> {
             1 => Some(Kind::Meta),
             2 => Some(Kind::Nodes),
             3 => Some(Kind::Side),
+            4 => Some(Kind::Unplaced),
             _ => None,
         }
     }

@@ -16,7 +16,7 @@ use crate::embedding::io::dims_out_of_range;
 use crate::embedding::{Embedding, different_dims};
 use crate::error::{OrRaise, SqlError, SqlResult, out_of_memory};
 use crate::index::maintain::{Workspace, attach, insert_row};
-use crate::index::pages::{Graph, Layout, Meta, Opened, Tid, check_tags, encode, layout_for, level};
+use crate::index::pages::{Graph, Layout, Meta, Opened, Tid, Why, check_tags, encode, layout_for, level};
 use crate::index::plan::options::Options;
 use crate::storage::{Change, Hints, Index, Kind, Logging};
 use crew::Crew;
@@ -98,6 +98,7 @@ fn create(index: Index, metric: Metric, options: &Options, dims: usize) -> SqlRe
         tag: 0,
         entry: None,
         side: NONE,
+        unplaced: 0,
     };
     let block = index.extend();
     if block != 0 {
@@ -123,6 +124,8 @@ struct Build {
     indexed: u64,
     scratch: Scratch,
     stage: Stage,
+    /// Rows without a place in the graph, written after it.
+    unplaced: Vec<(Tid, Why)>,
 }
 
 enum Stage {
@@ -181,7 +184,7 @@ impl Build {
                     })
                 });
                 match pushed {
-                    Err(_) if skipped => return Ok(()),
+                    Err(_) if skipped => return self.set_aside(tid, Why::Zero),
                     pushed => pushed?,
                 };
             }
@@ -199,6 +202,13 @@ impl Build {
         if self.indexed.is_multiple_of(BLOCK as u64) {
             show(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, self.indexed as i64);
         }
+        Ok(())
+    }
+
+    /// Takes in a row without a place in the graph.
+    fn set_aside(&mut self, tid: Tid, why: Why) -> SqlResult<()> {
+        self.unplaced.try_reserve(1).map_err(|_| no_memory())?;
+        self.unplaced.push((tid, why));
         Ok(())
     }
 
@@ -326,10 +336,11 @@ unsafe extern "C-unwind" fn row(
 ) {
     // SAFETY: as above; the index has one column.
     unsafe {
+        let build = &mut *state.cast::<Build>();
         if *isnull {
+            build.set_aside(Tid::from_pointer(*tid), Why::Null).or_raise();
             return;
         }
-        let build = &mut *state.cast::<Build>();
         let embedding = Embedding::read(*values).or_raise();
         build.row(&embedding, Tid::from_pointer(*tid)).or_raise();
     }
@@ -367,6 +378,7 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
         indexed: 0,
         scratch: Scratch::default(),
         stage: Stage::Empty,
+        unplaced: Vec::new(),
     };
     if let Some(dims) = state.declared {
         layout_for(dims, options.m())?;
@@ -405,6 +417,9 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
             attach(&pages.graph.nodes.opened, Logging::Building)?;
         }
     }
+    let without = std::mem::take(&mut state.unplaced);
+    state.indexed += without.len() as u64;
+    Graph::new(Opened::open(index)?, Logging::Building).add_unplaced(&without)?;
     if needs_wal(index) {
         // SAFETY: the relation is open, and nobody else sees it yet.
         unsafe { pg_sys::log_newpage_range(relation, pg_sys::ForkNumber::MAIN_FORKNUM, 0, index.blocks(), true) };
@@ -451,6 +466,7 @@ fn build_empty(index: Index, options: &Options) -> SqlResult<()> {
         tag: 0,
         entry: None,
         side: NONE,
+        unplaced: 0,
     };
     crate::storage::write_init_fork(index, |page| meta.write(page));
     Ok(())

@@ -6,7 +6,7 @@
 
 use super::held::Held;
 use crate::error::{OrRaise, SqlResult, out_of_memory};
-use crate::index::pages::{INLINE_TIDS, Layout, NodeRef, Nodes, Opened, Place, SideRef, TIDS, Tid};
+use crate::index::pages::{INLINE_TIDS, Layout, NodeRef, Nodes, Opened, Place, SideRef, TIDS, Tid, unplaced};
 use crate::storage::{Block, Kind};
 use pgrx::name;
 use pgrx::prelude::*;
@@ -54,6 +54,7 @@ pub fn check(held: &Held) -> SqlResult<Vec<Problem>> {
         nodes: Nodes::new(opened),
         known: Known { nodes: Vec::new(), sides: Vec::new() },
         tids: Vec::new(),
+        live: false,
         problems: Vec::new(),
     };
     check.run()?;
@@ -68,6 +69,8 @@ struct Check {
     nodes: Nodes,
     known: Known,
     tids: Vec<(Tid, Block)>,
+    /// Whether there is a live node.
+    live: bool,
     problems: Vec<Problem>,
 }
 
@@ -139,9 +142,10 @@ impl Check {
             if !page.is_sound() {
                 problems.push("the page's header is damaged".to_owned());
             }
-            if !matches!(page.kind(), Some(Kind::Nodes | Kind::Side)) {
+            if !matches!(page.kind(), Some(Kind::Nodes | Kind::Side | Kind::Unplaced)) {
                 problems.push("the page is of no known kind".to_owned());
             }
+            tids.extend(unplaced(page).map(|(tid, _)| (tid, block)));
             for at in 0..layout.slots(page) {
                 let (Some(node), Some(id)) = (layout.node(page, at), layout.id(Place { block, at })) else { continue };
                 problems.extend(self.node_problems(id, &node).into_iter().map(|text| format!("node {id}: {text}")));
@@ -158,6 +162,7 @@ impl Check {
         }
         self.tids.try_reserve(tids.len()).map_err(|_| out_of_memory("checking an index"))?;
         self.tids.extend(tids);
+        self.live |= found.iter().any(|node| !node.dead);
         for text in problems {
             self.report(block, text);
         }
@@ -318,7 +323,7 @@ impl Check {
                 Some(_) => {}
             },
             None => {
-                if !self.tids.is_empty() {
+                if self.live {
                     self.report(0, "there are rows, but nowhere for searches to start");
                 }
             }

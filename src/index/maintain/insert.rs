@@ -7,7 +7,7 @@
 
 use crate::embedding::Embedding;
 use crate::error::{OrRaise, SqlResult};
-use crate::index::pages::{Graph, NewRow, Opened, Tid, encode, layout_for, level};
+use crate::index::pages::{Graph, NewRow, Opened, Tid, Why, encode, layout_for, level};
 use crate::storage::{Barrier, Index, Logging, Mode};
 use pgrx::prelude::*;
 use std::cell::RefCell;
@@ -38,7 +38,10 @@ pub fn insert_row(
     opened.check(embedding)?;
     workspace.row.code.resize(opened.layout.dims(), 0);
     let header = encode(opened.space(), embedding, &mut workspace.scratch, &mut workspace.row.code)?;
-    let Some(header) = header else { return Ok(false) };
+    let Some(header) = header else {
+        graph.add_unplaced(&[(tid, Why::Zero)])?;
+        return Ok(false);
+    };
     graph.bind_tag(embedding.tag())?;
     workspace.row.header = header;
     workspace.row.tid = Some(tid);
@@ -102,6 +105,8 @@ pub unsafe extern "C-unwind" fn aminsert(
     // SAFETY: PostgreSQL passes an open index with one column, its value, and the row's address.
     unsafe {
         if *isnull {
+            let graph = Graph::new(Opened::open(Index::new(index)).or_raise(), Logging::Generic);
+            graph.add_unplaced(&[(Tid::from_pointer(*heap_tid), Why::Null)]).or_raise();
             return false;
         }
         let embedding = Embedding::read(*values).or_raise();

@@ -103,6 +103,9 @@ impl<'a> Vacuum<'a> {
         for block in 1..self.opened.index.blocks() {
             pause();
             self.strip_page(block)?;
+            let (removed, remaining) = self.graph.strip_unplaced(block, self.is_dead)?;
+            self.removed += removed as u64;
+            self.remaining += remaining as u64;
         }
         if self.dead.len > 0 {
             drop(Barrier::acquire(self.opened.index, Mode::Exclusive));

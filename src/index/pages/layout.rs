@@ -193,6 +193,7 @@ impl Layout {
             && match page.kind() {
                 Some(Kind::Meta) => block == 0,
                 Some(Kind::Nodes) => block > 0 && whole(self.slot, self.per_page),
+                Some(Kind::Unplaced) => block > 0 && super::unplaced::is_whole(page),
                 Some(Kind::Side) => block > 0 && whole(self.side, self.sides_per_page),
                 None => false,
             }

@@ -22,6 +22,8 @@ pub struct Meta {
     pub entry: Option<Entry>,
     /// The first of the side pages with free entries, each linked to the next; [`NONE`] if there is none.
     pub side: Block,
+    /// The first of the pages with room for rows without a place in the graph, each linked to the next; 0 if there is none.
+    pub unplaced: Block,
 }
 
 impl Meta {
@@ -49,6 +51,7 @@ impl Meta {
             tag: u32_at(bytes, 8),
             entry: (id != NONE).then_some(Entry { id, level: bytes[1] }),
             side: u32_at(bytes, 12),
+            unplaced: u32_at(bytes, 52),
         })
     }
 
@@ -66,6 +69,7 @@ impl Meta {
         put_u16(bytes, 6, self.dims as u16);
         put_u32(bytes, 8, self.tag);
         put_u32(bytes, 12, self.side);
+        put_u32(bytes, 52, self.unplaced);
         put_u32(bytes, 16, self.entry.map_or(NONE, |entry| entry.id));
     }
 }

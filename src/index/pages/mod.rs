@@ -6,6 +6,7 @@
 //! | `open` | an index and what the session remembers of it |
 //! | `encode` | from a row to its node |
 //! | `lap` | a chain that runs in a circle |
+//! | `unplaced` | rows without a vector |
 //! | `nodes`, `graph` | the graph for reading and for writing |
 
 mod encode;
@@ -17,6 +18,7 @@ mod nodes;
 mod open;
 mod slots;
 mod tid;
+mod unplaced;
 
 pub use encode::{encode, layout_for, level};
 pub use graph::{Graph, NewRow, UNLISTED};
@@ -27,3 +29,4 @@ pub use nodes::Nodes;
 pub use open::{Opened, check_tags, damaged, too_large};
 pub use slots::{INLINE_TIDS, NodeRef, SideRef, TIDS};
 pub use tid::Tid;
+pub use unplaced::{Why, unplaced, unplaced_blocks};

@@ -126,18 +126,6 @@ impl Nodes {
         if vacant { Ok(None) } else { Err(self.no_such_node(id)) }
     }
 
-    /// The generation of the node `id`, if there is such a node; for a number that was not read anywhere but made up.
-    pub fn generation(&self, id: NodeId) -> Option<u16> {
-        let layout = self.opened.layout;
-        let place = layout.place(id);
-        if !self.opened.has(place.block) {
-            return None;
-        }
-        let mut hints = self.opened.remembered.hints.borrow_mut();
-        let lock = self.opened.index.read(&mut hints, place.block);
-        layout.node(lock.page(), place.at).map(|node| node.generation())
-    }
-
     /// What `look` makes of side entry `side` if it belongs to that node and is of that kind.
     ///
     /// # Errors

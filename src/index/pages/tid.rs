@@ -13,6 +13,7 @@ pub struct Tid(pub u64);
 
 impl Tid {
     const KILLED: u64 = 0x8000;
+    const MARK: u64 = 0x4000;
 
     /// From PostgreSQL's form.
     pub fn from_pointer(pointer: pg_sys::ItemPointerData) -> Self {
@@ -47,6 +48,21 @@ impl Tid {
     /// Whether a row can have that address: rows are numbered from 1 on, and there are fewer on a page than it has bytes.
     pub fn is_possible(self) -> bool {
         (1..=PAGE_SIZE as u16).contains(&self.offset())
+    }
+
+    /// Whether it carries the mark of its page, whatever that means there.
+    pub fn is_marked(self) -> bool {
+        self.0 & Self::MARK != 0
+    }
+
+    /// The TID with that mark.
+    pub fn marked(self) -> Self {
+        Self(self.0 | Self::MARK)
+    }
+
+    /// The TID without that mark.
+    pub fn unmarked(self) -> Self {
+        Self(self.0 & !Self::MARK)
     }
 
     /// The page of the table.

@@ -15,7 +15,7 @@
 
 use crate::error::{SqlResult, out_of_memory};
 use crate::index::pages::{Nodes, Place};
-use crate::storage::Sweep;
+use crate::storage::{Block, Kind, Sweep};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use vs_graph::NodeId;
@@ -91,6 +91,8 @@ pub struct Pass {
     floor: f64,
     /// The last pass kept all that there was.
     complete: bool,
+    /// The pages of rows without a place in the graph that the last pass came by.
+    unplaced: Vec<Block>,
 }
 
 impl Pass {
@@ -126,6 +128,11 @@ impl Pass {
         }
     }
 
+    /// The pages of rows without a place in the graph, once there are no more nodes.
+    pub fn unplaced(&mut self) -> Vec<Block> {
+        std::mem::take(&mut self.unplaced)
+    }
+
     /// One pass: leaves the `keep` nearest of those not handed out in `nearest`.
     fn run(&mut self, nodes: &Nodes, query: &Query) -> SqlResult<()> {
         // SAFETY: reads a setting.
@@ -133,6 +140,7 @@ impl Pass {
         let keep = self.keep.min(memory / size_of::<Bounded>()).max(FIRST);
         self.keep = keep.saturating_mul(2);
         self.complete = true;
+        self.unplaced.clear();
         let opened = &nodes.opened;
         let (layout, space) = (opened.layout, opened.space());
         let hints = &mut *opened.remembered.hints.borrow_mut();
@@ -142,6 +150,10 @@ impl Pass {
             pgrx::check_for_interrupts!();
             let Some((block, shared)) = sweep.next(hints) else { break };
             let page = shared.page();
+            if page.kind() == Some(Kind::Unplaced) {
+                self.unplaced.try_reserve(1).map_err(|_| no_memory())?;
+                self.unplaced.push(block);
+            }
             for at in 0..layout.slots(page) {
                 let Some(node) = layout.node(page, at).filter(|node| node.live()) else { continue };
                 let Some(id) = layout.id(Place { block, at }).filter(|&id| !self.marks.contains(id)) else { continue };

@@ -5,9 +5,9 @@
 //! PostgreSQL's `nodeIndexscan.c`). So the order is exact, and little more than LIMIT rows are fetched from the table.
 //!
 //! ```text
-//!            search of the graph, widened          pass over all codes          rows without a distance
-//!  start ──▶ near ─────────────────────────▶ pass ───────────────────────▶ …
-//!            until it is not worth it          until no node is left
+//!            a search, widened                over all codes              NULLs, zero vectors
+//!  start ──▶ near ─────────────────────────▶ pass ─────────────────────▶ unplaced ──▶ end
+//!            until it is not worth it         until no node is left
 //! ```
 //!
 //! The planner's guess of how many rows will be wanted decides what is fast, never what is right: a scan ends when the
@@ -23,9 +23,9 @@ use super::near::{Near, Step};
 use super::pass::Pass;
 use crate::embedding::Embedding;
 use crate::error::{SqlError, SqlResult};
-use crate::index::pages::{Nodes, Opened, Tid};
+use crate::index::pages::{Nodes, Opened, Place, Tid, Why, unplaced, unplaced_blocks};
 use crate::index::plan::options::{self, IterativeScan};
-use crate::storage::Index;
+use crate::storage::{Block, Index};
 use pgrx::PgSqlErrorCode;
 use std::cell::RefCell;
 use vs_graph::NodeId;
@@ -34,6 +34,9 @@ use vs_quantize::{Error, Query, Scratch};
 /// A search visits nodes all over the index, a pass reads them one after the other, some times as fast. When a search has
 /// computed a distance to one in so many nodes, the rest comes cheaper by a pass.
 const PASS_PAYS: usize = 4;
+
+/// Nodes that a search visits for each candidate it keeps, about.
+const NODES_PER_CANDIDATE: usize = 10;
 
 /// Memory that scans reuse.
 #[derive(Default)]
@@ -58,8 +61,10 @@ enum Stage {
     Near,
     /// What is left, nearest first.
     Pass,
-    /// Everything in any order, because all distances are NULL or NaN: the next node.
-    Everything(NodeId),
+    /// Everything in any order, because all distances are NULL or NaN: the next page.
+    Everything(Block),
+    /// Rows without a place in the graph: those for one reason, from one page on.
+    Unplaced(Why, usize),
     /// There is nothing more.
     End,
 }
@@ -75,11 +80,17 @@ pub struct Scan {
     bound: Option<f64>,
     /// Rows handed out that were not found dead to everybody.
     returned: usize,
+    /// Whether the query is NULL, and with it all distances.
+    is_for_null: bool,
     /// The row handed out last.
     current: Option<Tid>,
-    /// The node of the rows in `work.tids`, its generation, and its count of removals.
-    node: (NodeId, u16, u16),
+    /// The node of the rows in `work.tids`, its generation, and its count of removals; none if they have no node.
+    node: Option<(NodeId, u16, u16)>,
     kills: Kills,
+    /// Nodes of the page that is being read, where everything is.
+    on_page: Vec<(NodeId, u16)>,
+    /// The pages of rows without a place in the graph.
+    unplaced: Vec<Block>,
 }
 
 impl Drop for Scan {
@@ -103,9 +114,12 @@ impl Scan {
             next_tid: 0,
             bound: None,
             returned: 0,
+            is_for_null: false,
             current: None,
-            node: (0, 0, 0),
+            node: None,
             kills: Kills::default(),
+            on_page: Vec::new(),
+            unplaced: Vec::new(),
         }
     }
 
@@ -121,6 +135,7 @@ impl Scan {
         self.next_tid = 0;
         self.returned = 0;
         self.current = None;
+        self.on_page.clear();
         self.work.tids.clear();
         Ok(())
     }
@@ -128,19 +143,18 @@ impl Scan {
     /// Starts the search, for `query` or, without one, for everything.
     pub fn start(&mut self, index: Index, query: Option<&Embedding<'_>>) -> SqlResult<()> {
         let opened = Opened::open(index)?;
-        if opened.meta.dims == 0 {
-            self.stage = Stage::End;
-            return Ok(());
-        }
-        if let Some(query) = query {
+        let empty = opened.meta.dims == 0;
+        self.is_for_null = query.is_none();
+        if let Some(query) = query.filter(|_| !empty) {
             opened.check(query)?;
         }
         match &mut self.nodes {
             Some(nodes) => nodes.reopen(opened),
             none => *none = Some(Nodes::new(opened)),
         }
-        let (Some(query), Some(nodes)) = (query, &mut self.nodes) else {
-            (self.stage, self.bound) = (Stage::Everything(0), None);
+        let Some(nodes) = &mut self.nodes else { return Ok(()) };
+        let Some(query) = query.filter(|_| !empty) else {
+            (self.stage, self.bound) = (Stage::Everything(1), None);
             return Ok(());
         };
         let Workspace { near, pass, query: prepared, scratch, .. } = &mut self.work;
@@ -148,12 +162,15 @@ impl Scan {
             Ok(()) => {}
             // The cosine distance to the zero vector is NaN whatever the row, so any order is right.
             Err(Error::Zero) => {
-                (self.stage, self.bound) = (Stage::Everything(0), Some(f64::NEG_INFINITY));
+                (self.stage, self.bound) = (Stage::Everything(1), Some(f64::NAN));
                 return Ok(());
             }
             Err(error) => return Err(SqlError::new(PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, error.to_string())),
         }
-        if options::exact() {
+        // A search would visit as many nodes as a pass reads in the same time.
+        let all = nodes.opened.layout.ids(nodes.opened.index.blocks());
+        let few = all <= PASS_PAYS * NODES_PER_CANDIDATE * options::ef_search();
+        if options::exact() || few && options::iterative_scan() != IterativeScan::Off {
             self.stage = Stage::Pass;
             return pass.start(&[], f64::NEG_INFINITY);
         }
@@ -173,32 +190,30 @@ impl Scan {
                 self.returned += 1;
                 return Ok(Some((tid.plain(), self.bound)));
             }
-            let more = match self.stage {
+            match self.stage {
                 Stage::Near => self.next_near()?,
                 Stage::Pass => self.next_in_pass()?,
                 Stage::Everything(at) => self.next_of_all(at)?,
+                Stage::Unplaced(why, at) => self.next_unplaced(why, at)?,
                 Stage::Start | Stage::End => return Ok(None),
-            };
-            if !more {
-                self.stage = Stage::End;
             }
         }
     }
 
     /// Reads the rows of the next node that the search has found. When it has found all that it is worth, a pass goes on.
-    fn next_near(&mut self) -> SqlResult<bool> {
+    fn next_near(&mut self) -> SqlResult<()> {
         let strict = options::iterative_scan() == IterativeScan::StrictOrder;
         let off = options::iterative_scan() == IterativeScan::Off;
         loop {
             let Workspace { near, pass, query, .. } = &mut self.work;
-            let Some(nodes) = &mut self.nodes else { return Ok(false) };
+            let Some(nodes) = &mut self.nodes else { return self.end() };
             match near.step(strict, off)? {
                 Step::Node(bound, candidate) => {
                     if self.read(candidate.id, candidate.stamp, Some(bound))? {
-                        return Ok(true);
+                        return Ok(());
                     }
                 }
-                Step::Wanting if off => return Ok(false),
+                Step::Wanting if off => return self.end(),
                 Step::Wanting => {
                     let all = nodes.opened.layout.ids(nodes.opened.index.blocks());
                     if self.returned < options::max_scan_tuples()
@@ -212,39 +227,82 @@ impl Scan {
                     let floor = if strict { near.last() } else { f64::NEG_INFINITY };
                     pass.start(near.handed_out(), floor)?;
                     self.stage = Stage::Pass;
-                    return Ok(true);
+                    return Ok(());
                 }
             }
         }
     }
 
     /// Reads the rows of the next node of a pass.
-    fn next_in_pass(&mut self) -> SqlResult<bool> {
+    fn next_in_pass(&mut self) -> SqlResult<()> {
         loop {
             let Workspace { pass, query, .. } = &mut self.work;
-            let Some(nodes) = &self.nodes else { return Ok(false) };
-            let Some(found) = pass.next(nodes, query)? else { return Ok(false) };
+            let Some(nodes) = &self.nodes else { return self.end() };
+            let Some(found) = pass.next(nodes, query)? else {
+                self.unplaced = pass.unplaced();
+                self.stage = Stage::Unplaced(Why::Zero, 0);
+                return Ok(());
+            };
             if self.read(found.id, found.generation, Some(found.bound))? {
-                return Ok(true);
+                return Ok(());
             }
         }
     }
 
-    /// Reads the rows of the next node of all.
-    fn next_of_all(&mut self, mut at: NodeId) -> SqlResult<bool> {
-        let Some(nodes) = &self.nodes else { return Ok(false) };
-        let end = nodes.opened.layout.ids(nodes.opened.index.blocks());
-        while (at as usize) < end {
-            pgrx::check_for_interrupts!();
-            let id = at;
-            at += 1;
-            let Some(generation) = self.nodes.as_ref().and_then(|nodes| nodes.generation(id)) else { continue };
+    /// Reads the rows of the next node of all, page by page.
+    fn next_of_all(&mut self, block: Block) -> SqlResult<()> {
+        while let Some((id, generation)) = self.on_page.pop() {
             if self.read(id, generation, self.bound)? {
-                self.stage = Stage::Everything(at);
-                return Ok(true);
+                return Ok(());
             }
         }
-        Ok(false)
+        let Some(nodes) = &self.nodes else { return self.end() };
+        pgrx::check_for_interrupts!();
+        let opened = &nodes.opened;
+        // Where no length of vectors is known there is no node.
+        if opened.meta.dims == 0 || !opened.has(block) {
+            self.unplaced = unplaced_blocks(opened)?;
+            self.stage = Stage::Unplaced(Why::Zero, 0);
+            return Ok(());
+        }
+        let layout = opened.layout;
+        let mut hints = opened.remembered.hints.borrow_mut();
+        let lock = opened.index.read(&mut hints, block);
+        let node = |at: usize| {
+            let node = layout.node(lock.page(), at).filter(|node| node.live())?;
+            Some((layout.id(Place { block, at })?, node.generation()))
+        };
+        self.on_page.extend((0..layout.slots(lock.page())).filter_map(node));
+        self.stage = Stage::Everything(block + 1);
+        Ok(())
+    }
+
+    /// Reads the rows of the next page of those without a place in the graph: zero vectors first, whose distance is NaN,
+    /// then NULLs.
+    fn next_unplaced(&mut self, why: Why, at: usize) -> SqlResult<()> {
+        let (Some(nodes), Some(&block)) = (&self.nodes, self.unplaced.get(at)) else {
+            match why {
+                Why::Zero => self.stage = Stage::Unplaced(Why::Null, 0),
+                Why::Null => self.stage = Stage::End,
+            }
+            return Ok(());
+        };
+        pgrx::check_for_interrupts!();
+        let mut hints = nodes.opened.remembered.hints.borrow_mut();
+        let lock = nodes.opened.index.read(&mut hints, block);
+        self.work.tids.clear();
+        self.work.tids.extend(unplaced(lock.page()).filter(|row| row.1 == why).map(|row| row.0));
+        self.next_tid = 0;
+        // Whether a distance is NaN or NULL depends on the query, too.
+        self.bound = (why == Why::Zero && !self.is_for_null).then_some(f64::NAN);
+        self.node = None;
+        self.stage = Stage::Unplaced(why, at + 1);
+        Ok(())
+    }
+
+    fn end(&mut self) -> SqlResult<()> {
+        self.stage = Stage::End;
+        Ok(())
     }
 
     /// Makes the rows of a node those that come next; false if it is not there any more.
@@ -252,16 +310,16 @@ impl Scan {
         let Some(nodes) = &self.nodes else { return Ok(false) };
         let Some(removals) = nodes.tids(id, generation, &mut self.work.tids)? else { return Ok(false) };
         self.next_tid = 0;
-        (self.bound, self.node) = (bound, (id, generation, removals));
+        (self.bound, self.node) = (bound, Some((id, generation, removals)));
         Ok(true)
     }
 
     /// Notes that the row handed out last is dead to everybody.
     pub fn kill_current(&mut self) {
-        if let Some(tid) = self.current.take() {
-            let (node, generation, removals) = self.node;
+        let Some(tid) = self.current.take() else { return };
+        self.returned -= 1;
+        if let Some((node, generation, removals)) = self.node {
             self.kills.push((node, generation, removals, tid));
-            self.returned -= 1;
         }
     }
 
