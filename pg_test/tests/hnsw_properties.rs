@@ -1,9 +1,15 @@
 //! Queries as nobody would think of, over tables as nobody would make them: what an index answers agrees with what a
 //! plan without one answers.
 //!
-//! `VS_CASES` says how many, `VS_SEED` which ones; `make soak` runs many.
+//! `VS_CASES` says how many, `VS_SEED` which ones, `VS_THREADS` how many at a time, and `VS_FAILURES` after how many that
+//! fail to stop; `make soak` runs many.
 
-use pg_test::{Database, queries};
+use std::thread;
+
+use pg_test::{
+    Database,
+    queries::{self, Report},
+};
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|e| panic!("{name}={value}: {e}")))
@@ -11,10 +17,19 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn generated_queries_agree_with_plans_that_read_the_table() {
-    let database = Database::shared("properties");
-    let watch = database.watch();
     let (cases, seed) = (number("VS_CASES", 300), number("VS_SEED", 1));
-    let report = queries::run(&database, seed, cases as usize, number("VS_FAILURES", 3) as usize);
+    let (threads, most_failures) = (number("VS_THREADS", 1), number("VS_FAILURES", 3));
+    let watch = pg_test::shared_cluster().watch();
+    let each = cases.div_ceil(threads);
+    let part = |thread: u64| {
+        let database = Database::shared(&format!("properties_{thread}"));
+        queries::run(&database, seed + thread * each, each as usize, most_failures as usize)
+    };
+    let mut report = Report::default();
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|thread| scope.spawn(move || part(thread))).collect();
+        threads.into_iter().for_each(|thread| report.add(thread.join().expect("a thread that runs queries")));
+    });
     println!(
         "{} cases from VS_SEED={seed} on, {} answers by an index, recall {:.4}, {} of {} lists with late rows",
         report.cases,

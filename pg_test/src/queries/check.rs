@@ -223,6 +223,7 @@ impl Nearest {
                     }
                 }
                 // NULLs are above all numbers.
+                (None, None) => true,
                 (a, _) => a.is_none() == down,
             }
         };

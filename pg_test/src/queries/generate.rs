@@ -41,8 +41,8 @@ impl Case {
     pub fn new(world: &World, random: &mut Rng, features: Features) -> Case {
         let manner = Manner::new(random);
         let relation = pick(random, &world.relations);
-        let mut asked = Asked { world, random, values: Values::default(), relation, manner: &manner };
-        let draft = match asked.random.u32(..20) {
+        let mut asked = Asked { world, random, values: Values::default(), relation, manner: &manner, features };
+        let draft = match asked.random.u32(..21) {
             0..=5 => asked.plain(),
             6 => asked.window(),
             7 => asked.numbered(),
@@ -53,6 +53,7 @@ impl Case {
             13..=14 => asked.join(),
             15..=16 => asked.lateral(),
             17 => asked.union(),
+            20 => asked.correlated(),
             18 | 19 => asked.cutoff(),
             _ => asked.plain(),
         };

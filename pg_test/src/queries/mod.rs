@@ -145,6 +145,10 @@ fn features(session: &mut Client) -> Features {
         rows
     };
     Features {
+        arrays: can(
+            "SELECT '[1]'::image_embedding <-> ARRAY[1]::real[], '[1]'::image_embedding <-> ARRAY[1]::float8[]",
+        )
+        .is_ok(),
         minimum: std::env::var_os("VS_MINIMUM").is_some(),
         key_columns: can("CREATE TEMP TABLE p (g int, e image_embedding(3)); CREATE INDEX ON p USING vs_hnsw (e, g)")
             .is_ok(),
@@ -179,12 +183,23 @@ pub fn run(database: &Database<'_>, seed: u64, cases: usize, most_failures: usiz
             if report.failures.len() >= most_failures {
                 return report;
             }
+            if report.cases % 1000 == 0 {
+                eprintln!("{} cases, {} failures", report.cases, report.failures.len());
+            }
         }
     }
     report
 }
 
 impl Report {
+    /// Adds another's.
+    pub fn add(&mut self, other: Report) {
+        self.cases += other.cases;
+        self.by_index += other.by_index;
+        self.failures.extend(other.failures);
+        self.tally.add(other.tally);
+    }
+
     fn try_case(&mut self, session: &mut Client, world: &World, case: &Case, seed: u64) {
         clean(session);
         let exact = reference(world, case);

@@ -6,8 +6,9 @@ use super::{
     check::{Check, Nearest},
     manner::Manner,
     values::Values,
-    world::{World, pick},
+    world::{Features, World, pick},
 };
+use crate::vectors::Metric;
 
 /// A query under construction.
 pub struct Draft {
@@ -33,6 +34,8 @@ pub struct Asked<'a> {
     pub relation: &'static str,
     /// How.
     pub manner: &'a Manner,
+    /// What there is to make use of.
+    pub features: Features,
 }
 
 /// A LIMIT and OFFSET clause with its numbers; none is all.
@@ -61,6 +64,11 @@ impl Asked<'_> {
                 "(SELECT q.embedding FROM items q WHERE q.id = {} LIMIT 1)",
                 self.random.i32(0..self.world.rows + 1)
             ),
+            2 if self.features.arrays => {
+                let query = self.world.query(self.random);
+                let ty = pick(self.random, &["real[]", "float8[]"]);
+                self.values.bind(ty, format!("({query})::real[]"))
+            }
             _ => {
                 let query = self.world.query(self.random);
                 self.value("image_embedding", query)
@@ -71,10 +79,29 @@ impl Asked<'_> {
 
     fn distance_to(&mut self, query: &str) -> String {
         let (embedding, operator) = (self.world.expression("i"), self.world.metric.operator());
-        if self.random.u32(..10) == 0 {
-            format!("({query} {operator} {embedding})")
-        } else {
-            format!("({embedding} {operator} {query})")
+        let function = match self.world.metric {
+            Metric::L2 => "l2_distance",
+            Metric::Cosine => "cosine_distance",
+            Metric::InnerProduct => "negative_inner_product",
+        };
+        match self.random.u32(..20) {
+            0..=1 => format!("({query} {operator} {embedding})"),
+            2 => format!("{function}({embedding}, {query})"),
+            _ => format!("({embedding} {operator} {query})"),
+        }
+    }
+
+    /// What is nearer than a cutoff.
+    fn nearer(&mut self, distance: &str) -> String {
+        let cutoff = pick(self.random, &["-1", "0", "0.01", "0.3", "0.7", "1.5", "20", "NULL", "'NaN'"]);
+        let cutoff = self.value("float8", cutoff);
+        match self.random.u32(..7) {
+            0 => format!("{distance} <= {cutoff}"),
+            1 => format!("{cutoff} > {distance}"),
+            2 => format!("{cutoff} >= {distance}"),
+            3 => format!("1 - {distance} > 1 - {cutoff}"),
+            4 => format!("NOT {distance} >= {cutoff}"),
+            _ => format!("{distance} < {cutoff}"),
         }
     }
 
@@ -324,7 +351,11 @@ impl Asked<'_> {
     /// The nearest rows of each of several vectors.
     pub fn lateral(&mut self) -> Draft {
         let distance = self.distance_to("a.e");
-        let (filter, relation) = (self.filter_of_index(), self.relation);
+        let (mut filter, relation) = (self.filter_of_index(), self.relation);
+        let cut = self.random.u32(..4) == 0;
+        if cut {
+            filter = format!("{filter} AND {}", self.nearer(&distance));
+        }
         let limit = self.limit();
         let from = format!("FROM {relation} i WHERE i.id <> a.n AND {filter}");
         let inner = format!("SELECT i.id, {distance} AS d {from}");
@@ -333,8 +364,23 @@ impl Asked<'_> {
             sql: outer(&format!("{inner} ORDER BY {distance}{}", limit.clause)),
             reference: outer(&inner),
             columns: "int, float8, int",
-            check: Check::Nearest(Nearest { group: Some(2), ..self.nearest(&limit) }),
+            check: Check::Nearest(Nearest {
+                group: Some(2),
+                may_end: self.manner.ends || cut && !self.manner.exact,
+                ..self.nearest(&limit)
+            }),
         }
+    }
+
+    /// How many nearest rows each of several vectors has.
+    pub fn correlated(&mut self) -> Draft {
+        let distance = self.distance_to("a.e");
+        let (filter, relation, limit) = (self.filter_of_index(), self.relation, self.limit().clause);
+        let from = format!("FROM {relation} i WHERE i.grp IS DISTINCT FROM a.n AND {filter} ORDER BY {distance}");
+        self.same(
+            format!("SELECT a.n, (SELECT count(*) FROM (SELECT i.id {from}{limit}) s) FROM asked a"),
+            "int, bigint",
+        )
     }
 
     /// The nearest rows of two vectors.
@@ -358,11 +404,8 @@ impl Asked<'_> {
     pub fn cutoff(&mut self) -> Draft {
         let (distance, filter, relation) = (self.distance(), self.filter_of_index(), self.relation);
         let limit = self.limit();
-        let operator = pick(self.random, &["<", "<="]);
-        let cutoff = pick(self.random, &["-1", "0", "0.01", "0.3", "0.7", "1.5", "20"]);
-        let cutoff = self.value("float8", cutoff);
-        let select =
-            format!("SELECT i.id, {distance} AS d FROM {relation} i WHERE {filter} AND {distance} {operator} {cutoff}");
+        let nearer = self.nearer(&distance);
+        let select = format!("SELECT i.id, {distance} AS d FROM {relation} i WHERE {filter} AND {nearer}");
         Draft {
             sql: format!("{select} ORDER BY {distance}{}", limit.clause),
             reference: select,
