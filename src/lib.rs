@@ -31,7 +31,8 @@ extension_sql_file!("../sql/operators.sql", name = "operators", requires = ["typ
 extension_sql_file!("../sql/aggregates.sql", name = "aggregates", requires = ["operators"]);
 extension_sql_file!("../sql/inference.sql", name = "inference", requires = ["aggregates"]);
 extension_sql_file!("../sql/images.sql", name = "images", requires = ["inference"]);
-extension_sql_file!("../sql/index.sql", name = "index", requires = ["images"], finalize);
+extension_sql_file!("../sql/index.sql", name = "index", requires = ["images"]);
+extension_sql_file!("../sql/filters.sql", name = "filters", requires = ["index"], finalize);
 
 /// Called by PostgreSQL when the library is loaded into a process.
 #[pg_guard]

@@ -5,6 +5,7 @@
 //!
 //! | room | what it is for |
 //! |---|---|
+//! | `keys` | further columns, by which rows are filtered |
 //! | `pages` | what lies on the pages, and how it is read and changed |
 //! | `build` | an index of the rows there are |
 //! | `maintain` | rows come and go |
@@ -12,11 +13,12 @@
 //! | `plan` | the planner, parameters and settings |
 //! | `inspect` | `vs_hnsw_stats`, `vs_hnsw_check`, `vs_hnsw_recall` |
 //!
-//! Arrows go one way: `build` → `maintain` → `pages`, `search` → `pages`, `inspect` → `maintain`; every room reads settings
+//! Arrows go one way: `build` → `maintain` → `pages` → `keys`, `search` → `pages`, `inspect` → `maintain`; every room reads settings
 //! from `plan::options`, which reads nothing of theirs.
 
 mod build;
 mod inspect;
+mod keys;
 mod maintain;
 mod pages;
 pub mod plan;
@@ -54,6 +56,9 @@ fn vs_hnsw_handler(_fcinfo: pg_sys::FunctionCallInfo) -> Returned {
         am.amsupport = 1;
         am.amcanorderbyop = true;
         am.amoptionalkey = true;
+        am.amcanmulticol = true;
+        am.amsearcharray = true;
+        am.amsearchnulls = true;
         am.amkeytype = pg_sys::InvalidOid;
         am.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
         am.ambuild = Some(build::ambuild);

@@ -24,7 +24,7 @@ impl Test {
         match (self, key) {
             (Self::Null, None) | (Self::NotNull, Some(_)) => true,
             (Self::Within(ranges), Some(word)) => ranges.contains(word),
-            (Self::Covers(masks), Some(word)) => masks.iter().any(|&mask| word & mask == mask),
+            (Self::Covers(masks), Some(word)) => masks.iter().any(|mask| mask & !word == 0),
             (Self::Null, Some(_)) | (_, None) => false,
         }
     }

@@ -27,4 +27,4 @@ mod signature;
 pub use filter::{Filter, Test};
 pub use keys::{Keys, KeysBuf, MAX_COLUMNS};
 pub use ranges::Ranges;
-pub use signature::{Coarse, Cuts, MAX_CUTS, Mask, SIGNED};
+pub use signature::{Coarse, Cuts, MAX_CUTS, Mask, SIGNED, Signature, signature};

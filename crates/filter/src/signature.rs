@@ -12,10 +12,24 @@
 
 use crate::filter::{Filter, Test};
 use crate::image::mix;
+use crate::keys::Keys;
 use crate::ranges::Ranges;
 
 /// Key columns that have signatures: the first ones of an index.
 pub const SIGNED: usize = 4;
+
+/// The bytes of a node's first keys.
+pub type Signature = [u8; SIGNED];
+
+/// The signature of a node with these keys, of whose columns these make the bytes.
+#[must_use]
+pub fn signature(coarse: &[Coarse], keys: Keys<'_>) -> Signature {
+    let mut bytes = [0; SIGNED];
+    for (column, (byte, coarse)) in bytes.iter_mut().zip(coarse).enumerate() {
+        *byte = coarse.signature(keys.get(column));
+    }
+    bytes
+}
 
 /// Cuts of a key at most: with buckets at both ends and NULL a byte is full, and those of four keys fit on a page.
 pub const MAX_CUTS: usize = 252;

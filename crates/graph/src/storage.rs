@@ -118,7 +118,8 @@ pub trait StorageMut: Storage {
     /// Whether the key between `node` and any of `others` is below `key`; `None` if `node` is gone.
     fn any_nearer(&mut self, node: NodeId, others: &[NodeId], key: f32) -> Result<Option<bool>, Self::Error>;
 
-    /// Whether `id` is live and [stands for](Query::stands_for) the point of `query`.
+    /// Whether `id` is live and [stands for](Query::stands_for) the point of `query`, with the keys of the node that is
+    /// being inserted, where nodes have keys.
     fn is_same(&mut self, query: &Query, id: NodeId) -> Result<bool, Self::Error>;
 
     /// Stores the node that is being inserted, on layers 0 ..= `level`, with the list `lists[i]` on layer i (layers past

@@ -3,10 +3,12 @@
 //! Nodes go to pages in an order in which neighbours share pages ([`vs_graph::page_order`]); their numbers change
 //! accordingly. After the pages of nodes come the side pages, filled in the same order.
 
+use super::sign::Signatures;
 use crate::error::{SqlError, SqlResult, out_of_memory};
 use crate::index::pages::{INLINE_TIDS, Layout, Meta, Place, TIDS, Tid, UNLISTED, damaged, too_large};
 use crate::storage::{Block, Change, Hints, Index, Kind, Logging};
 use pgrx::pg_sys;
+use vs_filter::Keys;
 use vs_graph::{Arena, ArenaHandle, Candidate, Entry, NONE, NodeId, Reach, ReachError, Storage, page_order};
 use vs_quantize::Query;
 
@@ -45,12 +47,14 @@ pub fn flush(
     }
     let ids: Vec<NodeId> = arena.ids().filter(|&id| !is_row_of_another[id as usize]).collect();
     connect(arena, &ids, limit)?;
+    let mut hints = Hints::default();
+    let meta = Meta::read(index.read(&mut hints, 0).page()).ok_or_else(|| damaged(index, "its metapage is missing"))?;
+    let signatures = Signatures::new(&meta, arena, &ids, limit)?;
     let order =
         page_order(&mut Interruptible::new(arena), &ids, limit, filled, |id| arena.level(id)).map_err(failure)?;
     let numbers = number(layout, filled, &order, limit)?;
     let node_pages = order.len().div_ceil(filled.max(1)) as Block;
     let mut sides = Sides { layout: *layout, first: 1 + node_pages, entries: Vec::new() };
-    let mut hints = Hints::default();
     let mut list = Vec::new();
     for (at, page_ids) in order.chunks(filled.max(1)).enumerate() {
         pgrx::check_for_interrupts!();
@@ -73,15 +77,18 @@ pub fn flush(
             let upper = sides.upper(arena, id, number, &numbers)?;
             let overflow = sides.overflow(number, tids.get(INLINE_TIDS..).unwrap_or_default())?;
             let mut node = layout.node_mut(&mut page, at);
-            node.init(arena.level(id), code);
+            node.init(arena.level(id), code, Keys::new(arena.keys(id)));
             node.set_error(error);
             node.set_upper(upper);
             node.set_overflow(overflow);
             node.set_tids(tids.iter().copied().take(INLINE_TIDS));
             list.clear();
             arena.neighbours(id, 0, &mut list);
-            list.iter_mut().for_each(|id| *id = numbers[*id as usize]);
-            node.set_list(&list);
+            let members: Vec<NodeId> = list.iter().map(|&id| numbers[id as usize]).collect();
+            node.set_list(&members, |number| {
+                let at = members.iter().position(|&member| member == number);
+                at.map(|at| signatures.of(list[at])).unwrap_or_default()
+            });
         }
         pages.commit();
     }
@@ -89,7 +96,9 @@ pub fn flush(
     let mut pages = Change::lock(index, &mut hints, &[0], Logging::Building);
     let meta = Meta::read(pages.page(0)).ok_or_else(|| damaged(index, "its metapage is missing"))?;
     let entry = arena.entry().map(|entry| Entry { id: numbers[entry.id as usize], level: entry.level });
-    Meta { entry, tag, side, ..meta }.write(&mut pages.page_mut(0));
+    let mut page = pages.page_mut(0);
+    Meta { entry, tag, side, ..meta }.write(&mut page);
+    meta.write_cuts(&mut page, &signatures.cuts);
     pages.commit();
     Ok(())
 }

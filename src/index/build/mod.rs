@@ -11,10 +11,12 @@
 
 mod crew;
 mod flush;
+mod sign;
 
 use crate::embedding::io::dims_out_of_range;
 use crate::embedding::{Embedding, different_dims};
 use crate::error::{OrRaise, SqlError, SqlResult, out_of_memory};
+use crate::index::keys::{KeyColumns, Kinds};
 use crate::index::maintain::{Workspace, attach, insert_row};
 use crate::index::pages::{Graph, Layout, Meta, Opened, Tid, Why, check_tags, encode, layout_for, level};
 use crate::index::plan::options::Options;
@@ -25,6 +27,7 @@ use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 use std::sync::Arc;
+use vs_filter::{Keys, KeysBuf, SIGNED};
 use vs_graph::{Arena, BLOCK, BlockBuilder, NONE, Params};
 use vs_quantize::{Metric, Scratch, Space};
 
@@ -89,8 +92,9 @@ fn declared_dims(index: Index) -> Option<usize> {
 }
 
 /// Writes the metapage of an empty index as its first page.
-fn create(index: Index, metric: Metric, options: &Options, dims: usize) -> SqlResult<Meta> {
+fn create(index: Index, metric: Metric, options: &Options, dims: usize, kinds: Kinds) -> SqlResult<Meta> {
     let meta = Meta {
+        kinds,
         metric,
         m: options.m(),
         ef_construction: options.ef_construction(),
@@ -119,6 +123,9 @@ struct Build {
     options: Options,
     metric: Metric,
     declared: Option<usize>,
+    columns: KeyColumns,
+    /// The keys of the row that is taken in.
+    keys: KeysBuf,
     tag: u32,
     /// Rows put into the index.
     indexed: u64,
@@ -177,7 +184,8 @@ impl Build {
                 let params = *arena.params();
                 let mut skipped = false;
                 let scratch = &mut self.scratch;
-                let pushed = memory.block.push(level(&params, tid), tid.0, |code| {
+                let keys = self.keys.keys().bytes();
+                let pushed = memory.block.push_keyed(level(&params, tid), tid.0, keys, |code| {
                     encode(arena.space(), embedding, scratch, code).and_then(|header| {
                         skipped = header.is_none();
                         header.ok_or_else(|| SqlError::new(PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, "no direction"))
@@ -189,7 +197,7 @@ impl Build {
                 };
             }
             Stage::Pages(pages) => {
-                if !insert_row(&mut pages.graph, &mut pages.workspace, embedding, tid)? {
+                if !insert_row(&mut pages.graph, &mut pages.workspace, embedding, self.keys.keys(), tid)? {
                     return Ok(());
                 }
             }
@@ -215,14 +223,15 @@ impl Build {
     /// Starts the graph in memory, for vectors of `dims` dimensions.
     fn begin(&mut self, dims: usize) -> SqlResult<()> {
         let dims = self.declared.unwrap_or(dims);
-        let layout = layout_for(dims, self.options.m())?;
-        create(self.index, self.metric, &self.options, dims)?;
+        let layout = layout_for(dims, self.options.m(), self.columns.len())?;
+        create(self.index, self.metric, &self.options, dims, self.columns.kinds())?;
         let space = Space::new(dims, self.metric).map_err(|_| dims_out_of_range(dims))?;
         let params = Params { m: self.options.m(), ef_construction: self.options.ef_construction() };
         // SAFETY: reads a setting.
         let budget = unsafe { pg_sys::maintenance_work_mem } as usize * 1024;
-        let probe = Arena::new(space.clone(), params, 0).map_err(|_| no_memory())?;
-        let block = probe.block_bytes() + NODE_OVERHEAD * BLOCK;
+        let key = Keys::size(self.columns.len());
+        let probe = Arena::with_keys(space.clone(), params, 0, key).map_err(|_| no_memory())?;
+        let block = probe.block_bytes() + self.overhead();
         // The last block is being filled while those before are in the graph.
         let blocks = (budget / block).min(NONE as usize / BLOCK);
         if blocks == 0 {
@@ -230,12 +239,18 @@ impl Build {
             self.stage = Stage::Pages(Box::new(self.pages()?));
             return Ok(());
         }
-        let arena = Arc::new(Arena::new(space, params, blocks * BLOCK).map_err(|_| no_memory())?);
+        let arena = Arc::new(Arena::with_keys(space, params, blocks * BLOCK, key).map_err(|_| no_memory())?);
         let block = arena.builder().map_err(|_| no_memory())?;
         let crew = Crew::start(arena, threads())?;
         self.stage = Stage::Memory(Box::new(Memory { crew, block, room: blocks * BLOCK, layout }));
         show_phase(PHASE_GRAPH);
         Ok(())
+    }
+
+    /// Bytes that the nodes of a block need besides what the arena counts.
+    fn overhead(&self) -> usize {
+        let signature = if self.columns.len() > 0 { SIGNED } else { 0 };
+        (NODE_OVERHEAD + signature) * BLOCK
     }
 
     fn pages(&self) -> SqlResult<Pages> {
@@ -261,7 +276,7 @@ impl Build {
     /// Leaves memory for pages.
     fn spill(&mut self) -> SqlResult<()> {
         if let Stage::Memory(memory) = &self.stage {
-            self.say_what_would_do(memory.crew.arena().block_bytes() + NODE_OVERHEAD * BLOCK);
+            self.say_what_would_do(memory.crew.arena().block_bytes() + self.overhead());
         }
         self.write_out()?;
         self.stage = Stage::Pages(Box::new(self.pages()?));
@@ -334,7 +349,7 @@ unsafe extern "C-unwind" fn row(
     _alive: bool,
     state: *mut std::ffi::c_void,
 ) {
-    // SAFETY: as above; the index has one column.
+    // SAFETY: as above; there are as many values as the index has columns.
     unsafe {
         let build = &mut *state.cast::<Build>();
         if *isnull {
@@ -342,6 +357,9 @@ unsafe extern "C-unwind" fn row(
             return;
         }
         let embedding = Embedding::read(*values).or_raise();
+        if build.columns.len() > 0 {
+            build.columns.read(values, isnull, &mut build.keys);
+        }
         build.row(&embedding, Tid::from_pointer(*tid)).or_raise();
     }
 }
@@ -368,12 +386,15 @@ fn needs_wal(index: Index) -> bool {
 fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> SqlResult<(f64, u64)> {
     // SAFETY: PostgreSQL passes open relations that stay open and locked for the whole call.
     let (index, options) = unsafe { (Index::new(relation), Options::of(relation)) };
+    let columns = KeyColumns::of(index)?;
     let metric = metric(index)?;
     let mut state = Build {
         index,
         options,
         metric,
         declared: declared_dims(index),
+        columns,
+        keys: KeysBuf::default(),
         tag: 0,
         indexed: 0,
         scratch: Scratch::default(),
@@ -381,7 +402,7 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
         unplaced: Vec::new(),
     };
     if let Some(dims) = state.declared {
-        layout_for(dims, options.m())?;
+        layout_for(dims, options.m(), state.columns.len())?;
     }
     // SAFETY: the callback matches the state. The function is called through PostgreSQL's table of functions, so with a
     // guard of our own; the frame owns nothing.
@@ -410,7 +431,7 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
     match state.stage {
         // Without declared dimensions those of the first row to come.
         Stage::Empty => {
-            create(index, metric, &options, state.declared.unwrap_or(0))?;
+            create(index, metric, &options, state.declared.unwrap_or(0), state.columns.kinds())?;
         }
         Stage::Memory(_) => state.write_out()?,
         Stage::Pages(pages) => {
@@ -459,6 +480,7 @@ fn build_empty(index: Index, options: &Options) -> SqlResult<()> {
         None => Opened::open(index)?.meta.dims,
     };
     let meta = Meta {
+        kinds: KeyColumns::of(index)?.kinds(),
         metric: metric(index)?,
         m: options.m(),
         ef_construction: options.ef_construction(),

@@ -7,10 +7,12 @@
 
 use crate::embedding::Embedding;
 use crate::error::{OrRaise, SqlResult};
+use crate::index::keys::{self, KeyColumns};
 use crate::index::pages::{Graph, NewRow, Opened, Tid, Why, encode, layout_for, level};
 use crate::storage::{Barrier, Index, Logging, Mode};
 use pgrx::prelude::*;
 use std::cell::RefCell;
+use vs_filter::{Keys, KeysBuf};
 use vs_graph::{Inserted, Inserter};
 use vs_quantize::{Query, Scratch};
 
@@ -32,6 +34,7 @@ pub fn insert_row(
     graph: &mut Graph,
     workspace: &mut Workspace,
     embedding: &Embedding<'_>,
+    keys: Keys<'_>,
     tid: Tid,
 ) -> SqlResult<bool> {
     let opened = graph.nodes.opened.clone();
@@ -44,6 +47,7 @@ pub fn insert_row(
     };
     graph.bind_tag(embedding.tag())?;
     workspace.row.header = header;
+    workspace.row.keys.copy(keys);
     workspace.row.tid = Some(tid);
     opened.space().probe(header.with(&workspace.row.code), &mut workspace.query);
     std::mem::swap(&mut graph.row, &mut workspace.row);
@@ -66,7 +70,7 @@ pub fn insert_row(
 
 /// Makes the length of the first vector that of all.
 fn bind_dims(graph: &mut Graph, dims: usize) -> SqlResult<()> {
-    layout_for(dims, graph.nodes.opened.meta.m)?;
+    layout_for(dims, graph.nodes.opened.meta.m, graph.nodes.opened.layout.columns())?;
     graph.change_meta(|meta| {
         let unbound = meta.dims == 0;
         if unbound {
@@ -78,14 +82,14 @@ fn bind_dims(graph: &mut Graph, dims: usize) -> SqlResult<()> {
     Ok(())
 }
 
-fn insert(index: Index, embedding: &Embedding<'_>, tid: Tid) -> SqlResult<()> {
+fn insert(index: Index, embedding: &Embedding<'_>, keys: Keys<'_>, tid: Tid) -> SqlResult<()> {
     let _barrier = Barrier::acquire(index, Mode::Shared);
     let mut graph = Graph::new(Opened::open(index)?, Logging::Generic);
     if graph.nodes.opened.meta.dims == 0 {
         bind_dims(&mut graph, embedding.dims())?;
     }
     let mut workspace = WORKSPACE.take();
-    let inserted = insert_row(&mut graph, &mut workspace, embedding, tid);
+    let inserted = insert_row(&mut graph, &mut workspace, embedding, keys, tid);
     WORKSPACE.set(workspace);
     inserted.map(|_| ())
 }
@@ -102,7 +106,7 @@ pub unsafe extern "C-unwind" fn aminsert(
     _index_unchanged: bool,
     _index_info: *mut pg_sys::IndexInfo,
 ) -> bool {
-    // SAFETY: PostgreSQL passes an open index with one column, its value, and the row's address.
+    // SAFETY: PostgreSQL passes an open index, the values of its columns, and the row's address.
     unsafe {
         if *isnull {
             let graph = Graph::new(Opened::open(Index::new(index)).or_raise(), Logging::Generic);
@@ -110,7 +114,11 @@ pub unsafe extern "C-unwind" fn aminsert(
             return false;
         }
         let embedding = Embedding::read(*values).or_raise();
-        insert(Index::new(index), &embedding, Tid::from_pointer(*heap_tid)).or_raise();
+        let (index, mut keys) = (Index::new(index), KeysBuf::default());
+        if keys::count(index) > 0 {
+            KeyColumns::of(index).or_raise().read(values, isnull, &mut keys);
+        }
+        insert(index, &embedding, keys.keys(), Tid::from_pointer(*heap_tid)).or_raise();
     }
     false
 }

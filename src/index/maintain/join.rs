@@ -18,7 +18,9 @@ impl Graph {
         // Again and again if need be: each time another row has come or gone.
         loop {
             pgrx::check_for_interrupts!();
-            let same = |node: NodeRef<'_>| node.live() && node.code().same_point(&self.row.code());
+            let same = |node: NodeRef<'_>| {
+                node.live() && node.code().same_point(&self.row.code()) && node.keys() == self.row.keys.keys()
+            };
             let found = self.nodes.with_node(id, |_, node| {
                 same(node).then(|| (node.generation(), node.tids().count(), node.overflow()))
             })?;

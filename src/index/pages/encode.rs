@@ -9,14 +9,20 @@ use pgrx::PgSqlErrorCode;
 use vs_quantize::{Error, Header, Scratch};
 
 /// The layout of an index, or why there can be none.
-pub fn layout_for(dims: usize, m: usize) -> SqlResult<Layout> {
+pub fn layout_for(dims: usize, m: usize, columns: usize) -> SqlResult<Layout> {
     if dims == 0 || dims > vs_quantize::MAX_DIMS {
         return Err(dims_out_of_range(dims));
     }
-    Layout::new(dims, m).ok_or_else(|| {
+    Layout::new(dims, m, columns).ok_or_else(|| {
         SqlError::new(
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-            format!("column cannot have more than {} dimensions for vs_hnsw index with m = {m}", Layout::max_dims(m)),
+            match (columns, Layout::max_dims(m, columns)) {
+                (0, most) => format!("column cannot have more than {most} dimensions for vs_hnsw index with m = {m}"),
+                (_, most) => format!(
+                    "column cannot have more than {most} dimensions for vs_hnsw index with m = {m} and {} columns",
+                    columns + 1
+                ),
+            },
         )
         .detail(format!("A node of {dims} dimensions does not fit on a page."))
     })

@@ -23,6 +23,7 @@ use super::tid::Tid;
 use crate::error::{SqlError, SqlResult};
 use crate::storage::{Block, Kind, Logging, PAGES};
 use pgrx::PgSqlErrorCode;
+use vs_filter::{KeysBuf, SIGNED, Signature, signature};
 use vs_graph::{Candidate, Entry, NONE, NodeId, Storage, StorageMut, Updates};
 use vs_quantize::{CodeRef, Header, Query};
 
@@ -36,6 +37,8 @@ pub struct NewRow {
     pub code: Vec<i8>,
     /// What goes with them.
     pub header: Header,
+    /// The words of the key columns.
+    pub keys: KeysBuf,
     /// The row.
     pub tid: Option<Tid>,
 }
@@ -55,6 +58,8 @@ pub struct Graph {
     /// The row that is being inserted.
     pub row: NewRow,
     gathered: Gathered,
+    /// The signatures of nodes that are about to be put into lists, by their numbers.
+    signatures: Vec<(NodeId, Signature)>,
 }
 
 /// Copies of codes that are being compared with each other.
@@ -77,7 +82,13 @@ impl Gathered {
 impl Graph {
     /// Write access to the graph of `opened`.
     pub fn new(opened: Opened, logging: Logging) -> Self {
-        Self { nodes: Nodes::new(opened), logging, row: NewRow::default(), gathered: Gathered::default() }
+        Self {
+            nodes: Nodes::new(opened),
+            logging,
+            row: NewRow::default(),
+            gathered: Gathered::default(),
+            signatures: Vec::new(),
+        }
     }
 
     pub fn opened(&self) -> &Opened {
@@ -245,13 +256,16 @@ impl StorageMut for Graph {
     }
 
     fn is_same(&mut self, query: &Query, id: NodeId) -> SqlResult<bool> {
-        let same = self.nodes.with_node(id, |_, node| node.live() && query.stands_for(&node.code()))?;
-        Ok(same.unwrap_or(false))
+        let keys = self.row.keys.keys();
+        let same =
+            |node: super::slots::NodeRef<'_>| node.live() && query.stands_for(&node.code()) && node.keys() == keys;
+        Ok(self.nodes.with_node(id, |_, node| same(node))?.unwrap_or(false))
     }
 
     fn add(&mut self, level: u8, lists: &[Vec<NodeId>]) -> SqlResult<NodeId> {
         let layout = self.opened().layout;
         let mut near = lists.first().and_then(|list| list.first()).copied();
+        self.sign(lists.iter().take(1).flatten().copied())?;
         loop {
             pgrx::check_for_interrupts!();
             let side = if level > 0 { Some(self.side_page(usize::from(level))?) } else { None };
@@ -293,10 +307,10 @@ impl StorageMut for Graph {
             }
             let mut page = if new { pages.init(block, Kind::Nodes, 0) } else { pages.page_mut(block) };
             let mut node = layout.node_mut(&mut page, at);
-            node.init(level, self.row.code());
+            node.init(level, self.row.code(), self.row.keys.keys());
             node.set_upper(next);
             node.set_tids(self.row.tid.into_iter());
-            node.set_list(lists.first().map_or(&[][..], |list| list));
+            node.set_list(lists.first().map_or(&[][..], |list| list), |id| self.signature_of(id));
             let full = layout.free_slot(page.as_page()).is_none();
             pages.commit();
             if full {
@@ -310,8 +324,9 @@ impl StorageMut for Graph {
 
     fn replace(&mut self, id: NodeId, level: u8, old: &[NodeId], new: &[NodeId]) -> SqlResult<bool> {
         let Some(target) = self.target(id, level)? else { return Ok(false) };
+        self.sign(fresh(level, old, new))?;
         let mut pages = self.opened().change(&[target.place.block], self.logging)?;
-        let replaced = target.apply(self.opened(), &mut pages, old, new)?;
+        let replaced = target.apply(self, &mut pages, old, new)?;
         if replaced {
             pages.commit();
         }
@@ -328,6 +343,7 @@ impl StorageMut for Graph {
             }
         }
         targets.sort_unstable_by_key(|(target, ..)| target.place);
+        self.sign(updates.iter().flat_map(|update| fresh(update.level, update.old, update.new)))?;
         let mut rest = &targets[..];
         while !rest.is_empty() {
             pgrx::check_for_interrupts!();
@@ -346,7 +362,7 @@ impl StorageMut for Graph {
             let mut pages = self.opened().change(&blocks, self.logging)?;
             let mut any = false;
             for (target, at, update) in &rest[..count] {
-                let replaced = target.apply(self.opened(), &mut pages, update.old, update.new)?;
+                let replaced = target.apply(self, &mut pages, update.old, update.new)?;
                 done[first + at] = replaced;
                 any |= replaced;
             }
@@ -402,6 +418,27 @@ impl Graph {
         }
     }
 
+    /// Finds out the signatures of `ids`, before pages are locked.
+    fn sign(&mut self, ids: impl Iterator<Item = NodeId>) -> SqlResult<()> {
+        let Self { nodes, signatures, .. } = self;
+        let coarse = std::rc::Rc::clone(&nodes.opened.coarse);
+        signatures.clear();
+        if coarse.is_empty() {
+            return Ok(());
+        }
+        let mut wanted: Vec<NodeId> = ids.collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        // Nodes come in the order of their numbers.
+        nodes.with_nodes(&wanted, |id, node| signatures.push((id, signature(&coarse, node.keys()))))
+    }
+
+    /// The signature of a node after [`sign`](Self::sign); of one that is gone whatever.
+    fn signature_of(&self, id: NodeId) -> Signature {
+        let at = self.signatures.binary_search_by_key(&id, |entry| entry.0);
+        at.map_or([0; SIGNED], |at| self.signatures[at].1)
+    }
+
     /// Where the list of `id` on layer `level` is.
     fn target(&self, id: NodeId, level: u8) -> SqlResult<Option<Target>> {
         let layout = self.opened().layout;
@@ -411,6 +448,11 @@ impl Graph {
         let entry = self.nodes.upper_entry(id, level)?;
         Ok(entry.map(|(side, generation)| Target { id, level, generation, place: layout.side_place(side) }))
     }
+}
+
+/// Members of the list `new` of layer 0 that are not in `old`. Members of other lists have no signatures.
+fn fresh<'a>(level: u8, old: &'a [NodeId], new: &'a [NodeId]) -> impl Iterator<Item = NodeId> + 'a {
+    new.iter().copied().filter(move |id| level == 0 && !old.contains(id))
 }
 
 /// A list to be changed, and where it is.
@@ -426,11 +468,12 @@ impl Target {
     /// Replaces the list if it is `old`.
     fn apply(
         &self,
-        opened: &Opened,
+        graph: &Graph,
         pages: &mut crate::storage::Change,
         old: &[NodeId],
         new: &[NodeId],
     ) -> SqlResult<bool> {
+        let opened = graph.opened();
         let layout = &opened.layout;
         let Place { block, at } = self.place;
         if self.level == 0 {
@@ -439,7 +482,7 @@ impl Target {
             }
             let unchanged = layout.node(pages.page(block), at).is_some_and(|node| node.list().eq(old.iter().copied()));
             if unchanged {
-                layout.node_mut(&mut pages.page_mut(block), at).set_list(new);
+                layout.node_mut(&mut pages.page_mut(block), at).set_list(new, |id| graph.signature_of(id));
             }
             return Ok(unchanged);
         }

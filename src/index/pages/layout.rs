@@ -18,6 +18,9 @@
 //! | 40 | 8 m | the list of layer 0: node numbers |
 //! | 40 + 8 m | dims | the code |
 //!
+//! In an index with c key columns the list is followed by 2 m · min(c, 4) bytes, the signatures of its members, and
+//! 4 + 8 c bytes, the node's own keys ([`vs_filter::Keys`]); then comes the code.
+//!
 //! What few nodes have lies in **side entries** on pages of their own, also of one size and numbered alike: the lists of
 //! the layers above 0, one entry each, and TIDs of further rows with the same vector.
 //!
@@ -32,16 +35,15 @@
 //!
 //! Bit 15 of a TID's offset marks a row that a scan has found dead to everybody.
 
-use super::slots::{LIST, NodeMut, NodeRef, SIDE_DATA, SideMut, SideRef};
+use super::slots::{NodeMut, NodeRef, SIDE_DATA, Shape, SideMut, SideRef};
 use super::tid::TID;
 use crate::storage::{Block, CAPACITY, Kind, Page, PageMut};
 use vs_graph::{NONE, NodeId};
 
-/// The sizes that follow from the vectors' length and m.
+/// The sizes that follow from the vectors' length, m, and the number of key columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    dims: usize,
-    m: usize,
+    shape: Shape,
     slot: usize,
     per_page: usize,
     side: usize,
@@ -58,13 +60,13 @@ pub struct Place {
 }
 
 impl Layout {
-    /// The layout for vectors of `dims` dimensions; `None` if a node does not fit on a page.
-    pub fn new(dims: usize, m: usize) -> Option<Self> {
-        let slot = (LIST + 8 * m + dims).next_multiple_of(4);
+    /// The layout for vectors of `dims` dimensions and so many key columns; `None` if a node does not fit on a page.
+    pub fn new(dims: usize, m: usize, columns: usize) -> Option<Self> {
+        let shape = Shape::new(dims, m, columns);
+        let slot = (shape.code_at + dims).next_multiple_of(4);
         let side = SIDE_DATA + (4 * m).max(60).next_multiple_of(4);
         (slot <= CAPACITY).then(|| Self {
-            dims,
-            m,
+            shape,
             slot,
             per_page: CAPACITY / slot,
             side,
@@ -72,19 +74,24 @@ impl Layout {
         })
     }
 
-    /// The longest vectors that fit with lists of `m`.
-    pub fn max_dims(m: usize) -> usize {
-        CAPACITY - LIST - 8 * m
+    /// The longest vectors that fit with lists of `m` and so many key columns.
+    pub fn max_dims(m: usize, columns: usize) -> usize {
+        CAPACITY.saturating_sub(Shape::new(0, m, columns).code_at)
     }
 
     /// The length of the vectors.
     pub fn dims(&self) -> usize {
-        self.dims
+        self.shape.dims
     }
 
     /// Neighbours chosen for a new node.
     pub fn m(&self) -> usize {
-        self.m
+        self.shape.m
+    }
+
+    /// Key columns.
+    pub fn columns(&self) -> usize {
+        self.shape.columns
     }
 
     /// Slots on a page.
@@ -138,10 +145,16 @@ impl Layout {
         at * self.slot
     }
 
-    /// How far into a slot its code begins.
+    /// How far into a slot its keys begin, which its code follows.
     #[inline]
-    pub fn code_offset(&self) -> usize {
-        LIST + 8 * self.m
+    pub fn keys_offset(&self) -> usize {
+        self.shape.keys_at
+    }
+
+    /// The bytes of a slot's keys and code.
+    #[inline]
+    pub fn body_size(&self) -> usize {
+        self.shape.code_at - self.shape.keys_at + self.shape.dims
     }
 
     /// The slot `at` of a page, in use or not, if it has been written to.
@@ -152,7 +165,7 @@ impl Layout {
         }
         let start = at * self.slot;
         let bytes = page.bytes().get(start..start + self.slot)?;
-        Some(NodeRef::new(bytes, self.dims, self.m))
+        Some(NodeRef::new(bytes, self.shape))
     }
 
     /// The node in slot `at` of a page, if there is one.
@@ -168,7 +181,7 @@ impl Layout {
     pub fn node_of<'a>(&self, page: Page<'a>, at: usize) -> Option<NodeRef<'a>> {
         let start = at * self.slot;
         let bytes = page.body().get(start..start + self.slot)?;
-        Some(NodeRef::new(bytes, self.dims, self.m)).filter(NodeRef::in_use)
+        Some(NodeRef::new(bytes, self.shape)).filter(NodeRef::in_use)
     }
 
     /// Whether slot `at` of a page had a node once, and has none now: the only way for a node that something names not to be
@@ -221,7 +234,7 @@ impl Layout {
     pub fn node_mut<'a>(&self, page: &'a mut PageMut<'_>, at: usize) -> NodeMut<'a> {
         let start = at * self.slot;
         let bytes = &mut page.bytes_mut(start + self.slot)[start..];
-        NodeMut::new(&mut bytes[..self.slot], self.m)
+        NodeMut::new(&mut bytes[..self.slot], self.shape)
     }
 
     /// The side entry `at` of a page, if it has been written to.

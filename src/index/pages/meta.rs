@@ -1,7 +1,9 @@
 //! The metapage.
 
 use super::slots::{put_u16, put_u32, u16_at, u32_at};
+use crate::index::keys::Kinds;
 use crate::storage::{Block, Kind, Page, PageMut};
+use vs_filter::{Coarse, Cuts, MAX_COLUMNS, SIGNED};
 use vs_graph::{Entry, NONE};
 use vs_quantize::Metric;
 
@@ -24,7 +26,17 @@ pub struct Meta {
     pub side: Block,
     /// The first of the pages with room for rows without a place in the graph, each linked to the next; 0 if there is none.
     pub unplaced: Block,
+    /// What the key columns hold.
+    pub kinds: Kinds,
 }
+
+/// Where the number of key columns is, and after it the kind of each.
+const KINDS: usize = 20;
+
+/// Where the cuts of the key columns are, if there are key columns: how many each of the first [`SIGNED`] has, and all of
+/// them, a word each.
+const CUTS: usize = Meta::SIZE;
+const CUT_WORDS: usize = CUTS + 2 * SIGNED;
 
 impl Meta {
     /// Bytes of the metapage in use; what is not named is zero and kept for later versions (a centroid's block).
@@ -52,6 +64,7 @@ impl Meta {
             entry: (id != NONE).then_some(Entry { id, level: bytes[1] }),
             side: u32_at(bytes, 12),
             unplaced: u32_at(bytes, 52),
+            kinds: Kinds::stored(bytes[KINDS], &bytes[KINDS + 1..KINDS + 1 + MAX_COLUMNS])?,
         })
     }
 
@@ -71,5 +84,42 @@ impl Meta {
         put_u32(bytes, 12, self.side);
         put_u32(bytes, 52, self.unplaced);
         put_u32(bytes, 16, self.entry.map_or(NONE, |entry| entry.id));
+        bytes[KINDS] = self.kinds.len() as u8;
+        bytes[KINDS + 1..KINDS + 1 + MAX_COLUMNS].copy_from_slice(self.kinds.numbers());
+    }
+
+    /// How the signatures of the key columns are made; `None` if what is on the page makes no sense.
+    pub fn read_coarse(&self, page: Page<'_>) -> Option<Vec<Coarse>> {
+        let bytes = page.bytes();
+        let mut at = CUT_WORDS;
+        let mut coarse = Vec::new();
+        for (column, kind) in self.kinds.iter().take(SIGNED).enumerate() {
+            // An index made empty has none.
+            let count = if bytes.len() < CUT_WORDS { 0 } else { usize::from(u16_at(bytes, CUTS + 2 * column)) };
+            let words = bytes.get(at..at + 8 * count).unwrap_or_default();
+            let (words, _) = words.as_chunks::<8>();
+            at += 8 * count;
+            let cuts = (words.len() == count).then(|| words.iter().map(|&word| u64::from_le_bytes(word)).collect())?;
+            coarse.push(kind.coarse(Cuts::stored(cuts)?));
+        }
+        Some(coarse)
+    }
+
+    /// Writes the cuts of the key columns, once and for all.
+    pub fn write_cuts(&self, page: &mut PageMut<'_>, cuts: &[Cuts]) {
+        if self.kinds.len() == 0 {
+            return;
+        }
+        let words = cuts.iter().take(SIGNED).map(|cuts| cuts.words());
+        let count: usize = words.clone().map(<[u64]>::len).sum();
+        let bytes = page.bytes_mut(CUT_WORDS + 8 * count);
+        let mut at = CUT_WORDS;
+        for (column, words) in words.enumerate() {
+            put_u16(bytes, CUTS + 2 * column, words.len() as u16);
+            for word in words {
+                bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+                at += 8;
+            }
+        }
     }
 }

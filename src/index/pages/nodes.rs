@@ -17,6 +17,7 @@ use super::slots::{NodeRef, SideRef, TIDS};
 use super::tid::Tid;
 use crate::error::{SqlError, SqlResult, out_of_memory};
 use crate::storage::{Block, Whereabouts};
+use vs_filter::Filter;
 use vs_graph::{Candidate, Entry, NONE, NodeId, Storage};
 use vs_quantize::Query;
 
@@ -27,6 +28,8 @@ const AHEAD: usize = 128;
 pub struct Nodes {
     /// The index.
     pub opened: Opened,
+    /// What nodes must meet to be found.
+    pub filter: Filter,
     order: Vec<NodeId>,
     blocks: Vec<Block>,
     ends: Vec<usize>,
@@ -36,12 +39,25 @@ pub struct Nodes {
 impl Nodes {
     /// Access to the graph of `opened`.
     pub fn new(opened: Opened) -> Self {
-        Self { opened, order: Vec::new(), blocks: Vec::new(), ends: Vec::new(), ahead: Vec::new() }
+        Self {
+            opened,
+            filter: Filter::default(),
+            order: Vec::new(),
+            blocks: Vec::new(),
+            ends: Vec::new(),
+            ahead: Vec::new(),
+        }
     }
 
     /// The index for another operation.
     pub fn reopen(&mut self, opened: Opened) {
         self.opened = opened;
+    }
+
+    /// Whether a node stands for rows that may be wanted: it has rows, and its keys pass the filter.
+    #[inline]
+    pub fn is_wanted(&self, node: &NodeRef<'_>) -> bool {
+        is_wanted(&self.filter, node)
     }
 
     /// Calls `look` for each of `ids` that is a node, page by page.
@@ -81,7 +97,7 @@ impl Nodes {
             let place = layout.place(id);
             let slot = layout.slot_offset(place.at);
             hints.whereabouts(place.block, slot).prefetch(1);
-            let code = hints.whereabouts(place.block, slot + layout.code_offset());
+            let code = hints.whereabouts(place.block, slot + layout.keys_offset());
             code.prefetch(AHEAD);
             self.ahead.push(code);
         }
@@ -91,7 +107,7 @@ impl Nodes {
         self.opened.index.visit(hints, &self.blocks, |at, page| {
             for (k, &id) in order[first..ends[at]].iter().enumerate() {
                 if let Some(next) = ahead.get(first + k + 1) {
-                    next.prefetch_from(AHEAD, layout.dims());
+                    next.prefetch_from(AHEAD, layout.body_size());
                 }
                 let slot = layout.place(id).at;
                 match layout.node_of(page, slot) {
@@ -251,6 +267,12 @@ impl Nodes {
     }
 }
 
+/// [`Nodes::is_wanted`]
+#[inline]
+fn is_wanted(filter: &Filter, node: &NodeRef<'_>) -> bool {
+    node.live() && (filter.is_empty() || filter.passes(node.keys()))
+}
+
 impl Storage for Nodes {
     type Error = SqlError;
 
@@ -275,10 +297,17 @@ impl Storage for Nodes {
     #[inline]
     fn score(&mut self, query: &Query, ids: &[NodeId], out: &mut Vec<Candidate>) -> SqlResult<()> {
         let remembered = std::rc::Rc::clone(&self.opened.remembered);
-        self.with_nodes(ids, |id, node| {
+        let filter = std::mem::take(&mut self.filter);
+        let scored = self.with_nodes(ids, |id, node| {
             let score = remembered.space.score(query, node.code());
-            out.push(Candidate { live: node.live(), stamp: node.generation(), ..Candidate::new(id, score) });
-        })
+            out.push(Candidate {
+                live: is_wanted(&filter, &node),
+                stamp: node.generation(),
+                ..Candidate::new(id, score)
+            });
+        });
+        self.filter = filter;
+        scored
     }
 
     fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> SqlResult<bool> {

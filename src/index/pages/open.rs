@@ -4,12 +4,14 @@ use super::layout::Layout;
 use super::meta::Meta;
 use crate::embedding::{Embedding, different_dims, literal};
 use crate::error::{SqlError, SqlResult};
+use crate::index::keys;
 use crate::storage::{Block, Change, Hints, Index, Logging, Page};
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use vs_filter::Coarse;
 use vs_graph::Params;
 use vs_quantize::{Metric, Space};
 
@@ -39,6 +41,8 @@ pub struct Opened {
     pub meta: Meta,
     /// The sizes.
     pub layout: Layout,
+    /// How the signatures of the first key columns are made.
+    pub coarse: Rc<[Coarse]>,
     /// What the session remembers.
     pub remembered: Rc<Remembered>,
     /// The number of pages when it was last asked for; it does not go down while the index is open.
@@ -52,12 +56,17 @@ impl Opened {
     /// `index_corrupted` if its metapage makes no sense.
     pub fn open(index: Index) -> SqlResult<Self> {
         let known = OPENED.with_borrow(|opened| opened.get(&index.oid()).cloned());
+        let read = |page: Page<'_>| Meta::read(page).and_then(|meta| Some((meta, meta.read_coarse(page)?)));
         let meta = match &known {
-            Some(known) => Meta::read(index.read(&mut known.hints.borrow_mut(), 0).page()),
-            None => Meta::read(index.read(&mut Hints::default(), 0).page()),
+            Some(known) => read(index.read(&mut known.hints.borrow_mut(), 0).page()),
+            None => read(index.read(&mut Hints::default(), 0).page()),
         };
-        let meta = meta.ok_or_else(|| damaged(index, "its first page is not a vs_hnsw metapage"))?;
-        let layout = Layout::new(meta.dims, meta.m).ok_or_else(|| damaged(index, "a node would not fit on a page"))?;
+        let (meta, coarse) = meta.ok_or_else(|| damaged(index, "its first page is not a vs_hnsw metapage"))?;
+        if meta.kinds.len() != keys::count(index) {
+            return Err(damaged(index, "it has another number of columns"));
+        }
+        let layout = Layout::new(meta.dims, meta.m, meta.kinds.len())
+            .ok_or_else(|| damaged(index, "a node would not fit on a page"))?;
         let fits =
             |known: &Rc<Remembered>| known.space.dims() == meta.dims.max(1) && known.space.metric() == meta.metric;
         let remembered = match known.filter(fits) {
@@ -65,7 +74,7 @@ impl Opened {
             // Where the length of the vectors is not known yet there are none, and any space will do.
             None => remember(index, meta.dims.max(1), meta.metric)?,
         };
-        Ok(Self { index, meta, layout, remembered, blocks: Cell::new(0) })
+        Ok(Self { index, meta, layout, coarse: coarse.into(), remembered, blocks: Cell::new(0) })
     }
 
     /// Reads the metapage again.

@@ -1,6 +1,7 @@
 //! Slots of nodes and side entries, field by field; where each field lies is told in [`super::layout`].
 
 use super::tid::{TID, Tid};
+use vs_filter::{Keys, SIGNED, Signature};
 use vs_graph::{MAX_LEVEL, NONE, NodeId};
 use vs_quantize::{CodeRef, Header};
 
@@ -11,8 +12,34 @@ const CODE_HEADER: usize = 8;
 const UPPER: usize = 20;
 const OVERFLOW: usize = 24;
 const INLINE: usize = 28;
-/// Where the list of layer 0 begins; after it comes the code.
+/// Where the list of layer 0 begins; after it come signatures and keys, and the code.
 pub(super) const LIST: usize = 40;
+
+/// Where the parts of a slot lie whose size depends on the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    pub(super) dims: usize,
+    pub(super) m: usize,
+    pub(super) columns: usize,
+    /// Signatures beside each neighbour: one for each of the first key columns.
+    pub(super) signed: usize,
+    pub(super) keys_at: usize,
+    pub(super) code_at: usize,
+}
+
+impl Shape {
+    /// The shape for vectors of `dims` dimensions, lists of `m`, and so many key columns.
+    pub(super) fn new(dims: usize, m: usize, columns: usize) -> Self {
+        let signed = columns.min(SIGNED);
+        let keys_at = LIST + (8 + 2 * signed) * m;
+        Self { dims, m, columns, signed, keys_at, code_at: keys_at + Keys::size(columns) }
+    }
+
+    /// Where the signatures begin.
+    fn signatures_at(&self) -> usize {
+        LIST + 8 * self.m
+    }
+}
 
 /// TIDs in a slot.
 pub const INLINE_TIDS: usize = 2;
@@ -49,15 +76,14 @@ pub fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
 #[derive(Clone, Copy)]
 pub struct NodeRef<'a> {
     bytes: &'a [u8],
-    dims: usize,
-    m: usize,
+    shape: Shape,
 }
 
 impl<'a> NodeRef<'a> {
     /// The slot that lies in `bytes`.
     #[inline]
-    pub fn new(bytes: &'a [u8], dims: usize, m: usize) -> Self {
-        Self { bytes, dims, m }
+    pub fn new(bytes: &'a [u8], shape: Shape) -> Self {
+        Self { bytes, shape }
     }
 
     /// Whether there is a node in it.
@@ -97,7 +123,8 @@ impl<'a> NodeRef<'a> {
     pub fn is_sound(&self) -> bool {
         self.level() <= MAX_LEVEL
             && self.inline_count() <= INLINE_TIDS
-            && self.degree() <= 2 * self.m
+            && self.degree() <= 2 * self.shape.m
+            && self.keys().is_sound(self.shape.columns)
             && self.code().is_sound()
     }
 
@@ -111,8 +138,14 @@ impl<'a> NodeRef<'a> {
     #[inline]
     pub fn code(&self) -> CodeRef<'a> {
         let header = self.bytes[CODE_HEADER..].first_chunk().map_or_else(Header::default, Header::from_bytes);
-        let start = LIST + 8 * self.m;
-        header.with(bytemuck_i8(&self.bytes[start..start + self.dims]))
+        let start = self.shape.code_at;
+        header.with(bytemuck_i8(&self.bytes[start..start + self.shape.dims]))
+    }
+
+    /// The words of the key columns.
+    #[inline]
+    pub fn keys(&self) -> Keys<'a> {
+        Keys::new(&self.bytes[self.shape.keys_at..self.shape.code_at])
     }
 
     /// The side entry with the list of layer 1.
@@ -145,9 +178,17 @@ impl<'a> NodeRef<'a> {
     /// The list of layer 0.
     #[inline]
     pub fn list(&self) -> impl ExactSizeIterator<Item = NodeId> + use<'a> {
-        let count = self.degree().min(2 * self.m);
+        let count = self.degree().min(2 * self.shape.m);
         let (words, _) = self.bytes[LIST..LIST + 4 * count].as_chunks::<4>();
         words.iter().map(|&word| u32::from_le_bytes(word))
+    }
+
+    /// The list of layer 0 with the signatures of its members, as many as the index has for each.
+    #[inline]
+    pub fn signed_list(&self) -> impl Iterator<Item = (NodeId, &'a [u8])> + use<'a> {
+        let (start, signed) = (self.shape.signatures_at(), self.shape.signed);
+        let signatures = &self.bytes[start..start + 2 * self.shape.m * signed];
+        self.list().zip(signatures.chunks_exact(signed.max(1)))
     }
 }
 
@@ -161,26 +202,27 @@ fn bytemuck_i8(bytes: &[u8]) -> &[i8] {
 /// A slot being written.
 pub struct NodeMut<'a> {
     bytes: &'a mut [u8],
-    m: usize,
+    shape: Shape,
 }
 
 impl<'a> NodeMut<'a> {
     /// The slot that lies in `bytes`.
-    pub fn new(bytes: &'a mut [u8], m: usize) -> Self {
-        Self { bytes, m }
+    pub fn new(bytes: &'a mut [u8], shape: Shape) -> Self {
+        Self { bytes, shape }
     }
 
     /// Puts a node into the slot, without TIDs and neighbours. The generation stays.
-    pub fn init(&mut self, level: u8, code: CodeRef<'_>) {
+    pub fn init(&mut self, level: u8, code: CodeRef<'_>, keys: Keys<'_>) {
         self.bytes[0] = level;
         self.bytes[1] = IN_USE;
         self.bytes[4..6].fill(0);
         self.bytes[CODE_HEADER..UPPER].copy_from_slice(&code.header.to_bytes());
         put_u32(self.bytes, UPPER, NONE);
         put_u32(self.bytes, OVERFLOW, NONE);
-        self.bytes[INLINE..LIST + 8 * self.m].fill(0);
-        let start = LIST + 8 * self.m;
-        for (byte, &value) in self.bytes[start..].iter_mut().zip(code.values) {
+        let Shape { keys_at, code_at, .. } = self.shape;
+        self.bytes[INLINE..keys_at].fill(0);
+        self.bytes[keys_at..code_at].copy_from_slice(keys.bytes());
+        for (byte, &value) in self.bytes[code_at..].iter_mut().zip(code.values) {
             *byte = value as u8;
         }
     }
@@ -225,16 +267,24 @@ impl<'a> NodeMut<'a> {
         put_u16(self.bytes, 6, removals);
     }
 
-    /// Replaces the list of layer 0. Members that stay keep their place, so that little is logged.
-    pub fn set_list(&mut self, new: &[NodeId]) {
-        let count = usize::from(self.bytes[4]).min(2 * self.m);
-        put_list(&mut self.bytes[LIST..LIST + 8 * self.m], count, new);
+    /// Replaces the list of layer 0. Members that stay keep their place and their signature, so that little is logged;
+    /// `sign` tells the signatures of others.
+    pub fn set_list(&mut self, new: &[NodeId], sign: impl Fn(NodeId) -> Signature) {
+        let Shape { m, signed, keys_at, .. } = self.shape;
+        let count = usize::from(self.bytes[4]).min(2 * m);
+        let (list, signatures) = self.bytes[LIST..keys_at].split_at_mut(8 * m);
+        put_list(list, count, new, |at, id| {
+            if signed > 0 {
+                signatures[at * signed..(at + 1) * signed].copy_from_slice(&sign(id)[..signed]);
+            }
+        });
         self.bytes[4] = new.len() as u8;
     }
 }
 
-/// Overwrites a list of `count` members by `new`; members that stay keep their place.
-fn put_list(bytes: &mut [u8], count: usize, new: &[NodeId]) {
+/// Overwrites a list of `count` members by `new`; members that stay keep their place. Calls `put` with the places of the
+/// others.
+fn put_list(bytes: &mut [u8], count: usize, new: &[NodeId], mut put: impl FnMut(usize, NodeId)) {
     let (words, _) = bytes.as_chunks_mut::<4>();
     let old = count.min(new.len());
     let mut taken = [0u64; 4];
@@ -257,6 +307,7 @@ fn put_list(bytes: &mut [u8], count: usize, new: &[NodeId]) {
             && let Some(id) = fresh.next()
         {
             *word = id.to_le_bytes();
+            put(at, id);
         }
     }
 }
@@ -349,7 +400,7 @@ impl<'a> SideMut<'a> {
     /// Replaces the list. Members that stay keep their place.
     pub fn set_list(&mut self, new: &[NodeId]) {
         let count = usize::from(self.bytes[7]).min((self.bytes.len() - SIDE_DATA) / 4);
-        put_list(&mut self.bytes[SIDE_DATA..], count, new);
+        put_list(&mut self.bytes[SIDE_DATA..], count, new, |_, _| {});
         self.bytes[7] = new.len() as u8;
     }
 

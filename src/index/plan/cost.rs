@@ -8,6 +8,7 @@
 //!
 //! The estimate decides what is fast, never what is right: whatever is drawn, a scan returns it.
 
+use super::filters;
 use super::list::members;
 use super::options::{self, IterativeScan};
 use pgrx::prelude::*;
@@ -56,10 +57,11 @@ pub unsafe extern "C-unwind" fn amcostestimate(
     unsafe {
         let info = (*path).indexinfo;
         let table = (*path).path.parent;
-        *selectivity = 1.0;
+        filters::complete(root, path);
+        *selectivity = filters::selectivity(root, path);
         *correlation = 0.0;
         *pages = f64::from((*info).pages);
-        if (*path).indexorderbys.is_null() {
+        if (*path).indexorderbys.is_null() || filters::wants_null(path) {
             // There is nothing to scan by, not even for a plan that nothing else is left for.
             *startup = f64::INFINITY;
             *total = f64::INFINITY;
@@ -75,12 +77,15 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let rows = (*info).tuples.max(1.0);
         let parameters = (*path).path.param_info;
         let expected = if parameters.is_null() { (*table).rows } else { (*parameters).ppi_rows }.max(1.0);
-        let kept = (expected / rows).clamp(1e-9, 1.0);
-        let drawn = Drawn::of(root, rows, kept);
+        // What the index itself decides it does not hand out.
+        let chosen = (*selectivity).clamp(1.0 / rows, 1.0);
+        let kept = (expected / (rows * chosen)).clamp(1e-9, 1.0);
+        let drawn = Drawn::of(root, rows * chosen, kept);
         let mut page_cost = 0.0;
         pg_sys::get_tablespace_page_costs((*info).reltablespace, &mut page_cost, std::ptr::null_mut());
         let scan = Scan {
             rows,
+            chosen,
             pages: f64::from((*info).pages).max(1.0),
             page_cost,
             loops: loop_count.max(1.0),
@@ -92,8 +97,8 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             Drawn::Rows { wanted, share } => first + scan.run(wanted) / share,
             Drawn::AllBeforeTheFirst => {
                 // What PostgreSQL adds for the table's pages it will take a share of, so the whole of it is stated here.
-                let heap = f64::from((*table).pages).min(rows) * page_cost;
-                *startup += scan.run(rows) + heap;
+                let heap = f64::from((*table).pages).min(rows * chosen) * page_cost;
+                *startup += scan.run(rows * chosen) + heap;
                 *startup
             }
         };
@@ -201,6 +206,8 @@ fn needs_the_partition(function: pg_sys::Oid) -> bool {
 struct Scan {
     /// Rows in the index.
     rows: f64,
+    /// The share of them that meet the conditions that the index decides.
+    chosen: f64,
     /// Its pages.
     pages: f64,
     /// What a page read from disk costs.
@@ -219,10 +226,17 @@ impl Scan {
         COLD.max(1.0 - cache / self.pages)
     }
 
-    /// The first search.
+    /// The first search. Where the index filters, it looks at more nodes for each that it finds, and goes over to a pass
+    /// when that is cheaper.
     fn search(&self) -> f64 {
-        let nodes =
-            (options::ef_search() as f64 * NODES_PER_CANDIDATE + self.rows.log2().max(1.0) * 4.0).min(self.rows);
+        let search = self.search_for(self.chosen);
+        if self.chosen < 1.0 { search.min(self.search_for(1.0) + self.pass()) } else { search }
+    }
+
+    /// A search that finds one in so many of the nodes that it looks at.
+    fn search_for(&self, share: f64) -> f64 {
+        let candidates = options::ef_search() as f64 * NODES_PER_CANDIDATE / share;
+        let nodes = (candidates + self.rows.log2().max(1.0) * 4.0).min(self.rows);
         // SAFETY: reads settings.
         let cpu = unsafe { pg_sys::cpu_index_tuple_cost + SCORE * pg_sys::cpu_operator_cost };
         let read = (nodes * self.cold()).min(self.pages);
@@ -239,7 +253,7 @@ impl Scan {
     /// Going on after the first search, until `wanted` rows have been drawn.
     fn run(&self, wanted: f64) -> f64 {
         let recheck = wanted * self.recheck;
-        let near = (self.rows / PASS_GAIN / NODES_PER_CANDIDATE).min(options::max_scan_tuples() as f64);
+        let near = (self.rows * self.chosen / PASS_GAIN / NODES_PER_CANDIDATE).min(options::max_scan_tuples() as f64);
         let near = if options::exact() { 0.0 } else { near.max(options::ef_search() as f64) };
         let by_search = wanted.min(near) * (self.search() / options::ef_search() as f64).min(self.page_cost);
         if wanted <= near {

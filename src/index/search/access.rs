@@ -1,5 +1,6 @@
 //! The access method's functions for scans: between PostgreSQL's descriptor and a [`Scan`].
 
+use super::filter::conditions;
 use super::scan::Scan;
 use crate::embedding::Embedding;
 use crate::error::{OrRaise, SqlError};
@@ -40,8 +41,8 @@ pub unsafe extern "C-unwind" fn ambeginscan(
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amrescan(
     scan: pg_sys::IndexScanDesc,
-    _keys: pg_sys::ScanKey,
-    _nkeys: std::ffi::c_int,
+    keys: pg_sys::ScanKey,
+    nkeys: std::ffi::c_int,
     order_bys: pg_sys::ScanKey,
     norder_bys: std::ffi::c_int,
 ) {
@@ -49,6 +50,9 @@ pub unsafe extern "C-unwind" fn amrescan(
     unsafe {
         let state = state(scan);
         state.restart().or_raise();
+        if nkeys > 0 && !keys.is_null() {
+            std::ptr::copy(keys, (*scan).keyData, nkeys as usize);
+        }
         if norder_bys > 0 && !order_bys.is_null() {
             std::ptr::copy(order_bys, (*scan).orderByData, norder_bys as usize);
         }
@@ -71,7 +75,7 @@ pub unsafe extern "C-unwind" fn amgettuple(
         }
         let Some((tid, bound)) = state.advance((*scan).ignore_killed_tuples).or_raise() else { return false };
         (*scan).xs_heaptid = tid.to_pointer();
-        (*scan).xs_recheck = false;
+        (*scan).xs_recheck = state.rechecks();
         let count = (*scan).numberOfOrderBys as usize;
         if count > 0 {
             let values = std::slice::from_raw_parts_mut((*scan).xs_orderbyvals, count);
@@ -113,13 +117,14 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
                 .raise();
         }
         count_scan((*scan).indexRelation);
+        let conditions = conditions(scan).or_raise();
         let key = &*(*scan).orderByData;
         let index = Index::new((*scan).indexRelation);
         if key.sk_flags & pg_sys::SK_ISNULL as i32 != 0 {
-            state.start(index, None).or_raise();
+            state.start(index, None, conditions).or_raise();
         } else {
             let query = Embedding::read(key.sk_argument).or_raise();
-            state.start(index, Some(&query)).or_raise();
+            state.start(index, Some(&query), conditions).or_raise();
         }
     }
 }

@@ -6,9 +6,11 @@
 //! | `scan` | rows in the order of a lower bound of their distance, until there are no more |
 //! | `near` | the first stage: a search of the graph |
 //! | `pass` | the second: all codes, nearest first |
+//! | `filter` | what it filters by |
 //! | `kill` | marking rows that a scan found dead to everybody |
 
 mod access;
+mod filter;
 mod kill;
 mod near;
 mod pass;

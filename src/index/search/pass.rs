@@ -155,7 +155,7 @@ impl Pass {
                 self.unplaced.push(block);
             }
             for at in 0..layout.slots(page) {
-                let Some(node) = layout.node(page, at).filter(|node| node.live()) else { continue };
+                let Some(node) = layout.node(page, at).filter(|node| nodes.is_wanted(node)) else { continue };
                 let Some(id) = layout.id(Place { block, at }).filter(|&id| !self.marks.contains(id)) else { continue };
                 let bound = space.lower_bound(query, space.score(query, node.code()));
                 if bound < self.floor {

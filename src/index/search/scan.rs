@@ -23,6 +23,7 @@ use super::near::{Near, Step};
 use super::pass::Pass;
 use crate::embedding::Embedding;
 use crate::error::{SqlError, SqlResult};
+use crate::index::keys::Conditions;
 use crate::index::pages::{Nodes, Opened, Place, Tid, Why, unplaced, unplaced_blocks};
 use crate::index::plan::options::{self, IterativeScan};
 use crate::storage::{Block, Index};
@@ -91,6 +92,8 @@ pub struct Scan {
     on_page: Vec<(NodeId, u16)>,
     /// The pages of rows without a place in the graph.
     unplaced: Vec<Block>,
+    /// What rows are filtered by.
+    conditions: Conditions,
 }
 
 impl Drop for Scan {
@@ -120,6 +123,7 @@ impl Scan {
             kills: Kills::default(),
             on_page: Vec::new(),
             unplaced: Vec::new(),
+            conditions: Conditions::default(),
         }
     }
 
@@ -140,11 +144,21 @@ impl Scan {
         Ok(())
     }
 
-    /// Starts the search, for `query` or, without one, for everything.
-    pub fn start(&mut self, index: Index, query: Option<&Embedding<'_>>) -> SqlResult<()> {
+    /// Whether the row handed out last has to be compared with the conditions again. Of rows without a place in the graph
+    /// no keys are kept.
+    pub fn rechecks(&self) -> bool {
+        self.conditions.recheck || (self.conditions.any && self.node.is_none())
+    }
+
+    /// Starts the search, for `query` or, without one, for everything, among what meets `conditions`.
+    pub fn start(&mut self, index: Index, query: Option<&Embedding<'_>>, conditions: Conditions) -> SqlResult<()> {
+        self.conditions = conditions;
         let opened = Opened::open(index)?;
         let empty = opened.meta.dims == 0;
         self.is_for_null = query.is_none();
+        if self.conditions.filter.is_never() {
+            return self.end();
+        }
         if let Some(query) = query.filter(|_| !empty) {
             opened.check(query)?;
         }
@@ -153,6 +167,7 @@ impl Scan {
             none => *none = Some(Nodes::new(opened)),
         }
         let Some(nodes) = &mut self.nodes else { return Ok(()) };
+        nodes.filter.clone_from(&self.conditions.filter);
         let Some(query) = query.filter(|_| !empty) else {
             (self.stage, self.bound) = (Stage::Everything(1), None);
             return Ok(());
@@ -269,7 +284,7 @@ impl Scan {
         let mut hints = opened.remembered.hints.borrow_mut();
         let lock = opened.index.read(&mut hints, block);
         let node = |at: usize| {
-            let node = layout.node(lock.page(), at).filter(|node| node.live())?;
+            let node = layout.node(lock.page(), at).filter(|node| nodes.is_wanted(node))?;
             Some((layout.id(Place { block, at })?, node.generation()))
         };
         self.on_page.extend((0..layout.slots(lock.page())).filter_map(node));

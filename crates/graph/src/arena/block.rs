@@ -18,8 +18,8 @@ fn stride(dims: usize) -> usize {
 }
 
 /// An upper bound of the memory a block takes: all of layer 0, and twice the upper lists expected.
-pub(super) fn bytes(dims: usize, params: &Params) -> usize {
-    let node = stride(dims) + 4 * params.limit(0) + 8 + 8 + 4 + 1;
+pub(super) fn bytes(dims: usize, params: &Params, keys: usize) -> usize {
+    let node = stride(dims) + 4 * params.limit(0) + 8 + 8 + 4 + 1 + keys;
     let above = 2 * 4 * params.m / (params.m - 1).max(1) * params.m / params.m.max(1);
     BLOCK * (node + 4 * above) + LINE
 }
@@ -34,16 +34,21 @@ pub struct BlockBuilder {
     start: usize,
     levels: Vec<u8>,
     payloads: Vec<u64>,
+    /// The bytes of a node's keys, and those of all nodes.
+    key: usize,
+    keys: Vec<u8>,
 }
 
 impl BlockBuilder {
-    pub(super) fn new(dims: usize, params: Params) -> Result<Self, TryReserveError> {
+    pub(super) fn new(dims: usize, params: Params, key: usize) -> Result<Self, TryReserveError> {
         let bytes: Vec<i8> = filled(BLOCK * stride(dims) + LINE, || 0)?;
         let start = bytes.as_ptr().align_offset(LINE).min(LINE);
         let (mut levels, mut payloads) = (Vec::new(), Vec::new());
         levels.try_reserve_exact(BLOCK)?;
         payloads.try_reserve_exact(BLOCK)?;
-        Ok(Self { dims, params, bytes, start, levels, payloads })
+        let mut keys = Vec::new();
+        keys.try_reserve_exact(BLOCK * key)?;
+        Ok(Self { dims, params, bytes, start, levels, payloads, key, keys })
     }
 
     /// The number of codes in it.
@@ -75,6 +80,21 @@ impl BlockBuilder {
         payload: u64,
         encode: impl FnOnce(&mut [i8]) -> Result<Header, E>,
     ) -> Result<bool, E> {
+        self.push_keyed(level, payload, &[], encode)
+    }
+
+    /// As [`push`](Self::push), with the bytes of the node's keys: as many as the arena has for each node; zeros take the
+    /// place of what is missing.
+    ///
+    /// # Errors
+    /// Those of `encode`.
+    pub fn push_keyed<E>(
+        &mut self,
+        level: u8,
+        payload: u64,
+        keys: &[u8],
+        encode: impl FnOnce(&mut [i8]) -> Result<Header, E>,
+    ) -> Result<bool, E> {
         if self.is_full() {
             return Ok(false);
         }
@@ -86,6 +106,7 @@ impl BlockBuilder {
         }
         self.levels.push(level.min(crate::MAX_LEVEL));
         self.payloads.push(payload);
+        self.keys.extend(keys.iter().copied().chain(std::iter::repeat(0)).take(self.key));
         Ok(true)
     }
 
@@ -109,6 +130,8 @@ impl BlockBuilder {
             bytes: self.bytes,
             levels: self.levels,
             payloads: self.payloads,
+            key: self.key,
+            keys: self.keys,
         })
     }
 }
@@ -130,6 +153,8 @@ pub(super) struct Block {
     bytes: Vec<i8>,
     levels: Vec<u8>,
     payloads: Vec<u64>,
+    key: usize,
+    keys: Vec<u8>,
     /// The longest list on layer 0 and above.
     limit: [usize; 2],
     /// The lists of layer 0. A list ends at the first [`NONE`] or at its limit.
@@ -154,6 +179,12 @@ impl Block {
     #[inline]
     pub(super) fn payload(&self, at: usize) -> u64 {
         self.payloads[at]
+    }
+
+    /// The bytes of the node's keys.
+    #[inline]
+    pub(super) fn keys(&self, at: usize) -> &[u8] {
+        &self.keys[at * self.key..(at + 1) * self.key]
     }
 
     /// The row of node `at`: code, header, padding.

@@ -109,7 +109,8 @@ impl StorageMut for ArenaHandle<'_> {
     }
 
     fn is_same(&mut self, query: &Query, id: NodeId) -> Result<bool, Infallible> {
-        Ok(self.arena.code(id).is_some_and(|code| query.stands_for(&code)))
+        let same_keys = || self.arena.keys(id) == self.arena.keys(self.inserting);
+        Ok(self.arena.code(id).is_some_and(|code| query.stands_for(&code) && same_keys()))
     }
 
     fn add(&mut self, _: u8, lists: &[Vec<NodeId>]) -> Result<NodeId, Infallible> {

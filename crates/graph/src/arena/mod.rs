@@ -6,6 +6,8 @@
 //! search a neighbour at worst; writers of a list hold the lock of its node's stripe. So any number of threads insert
 //! and search at the same time, and nothing in here is `unsafe`.
 //!
+//! Nodes may have **keys**, bytes that mean nothing here, but that equal points with different keys are different nodes.
+//!
 //! A node of `d` dimensions takes its code padded to cache lines, 8m + 8 bytes on layer 0, and 4m on each layer above.
 
 mod block;
@@ -36,6 +38,8 @@ pub struct Arena {
     /// The entry point, 0 if there is none: level + 1 in the high half, number in the low.
     entry: AtomicU64,
     stripes: Box<[Mutex<()>]>,
+    /// The bytes of a node's keys.
+    key: usize,
 }
 
 /// Why a block is not taken in.
@@ -64,6 +68,14 @@ impl Arena {
     /// # Errors
     /// If there is no memory for the table of blocks.
     pub fn new(space: Space, params: Params, nodes: usize) -> Result<Self, TryReserveError> {
+        Self::with_keys(space, params, nodes, 0)
+    }
+
+    /// As [`new`](Self::new), for nodes that have keys of `key` bytes each.
+    ///
+    /// # Errors
+    /// If there is no memory for the table of blocks.
+    pub fn with_keys(space: Space, params: Params, nodes: usize, key: usize) -> Result<Self, TryReserveError> {
         let count = nodes.min(crate::NONE as usize).div_ceil(BLOCK);
         let mut blocks = Vec::new();
         blocks.try_reserve_exact(count)?;
@@ -75,6 +87,7 @@ impl Arena {
             taken: AtomicUsize::new(0),
             entry: AtomicU64::new(0),
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
+            key,
         })
     }
 
@@ -93,7 +106,7 @@ impl Arena {
     /// Bytes a block takes at most, upper layers included, for accounting against a memory budget.
     #[must_use]
     pub fn block_bytes(&self) -> usize {
-        block::bytes(self.space.dims(), &self.params)
+        block::bytes(self.space.dims(), &self.params, self.key)
     }
 
     /// An empty block to fill with codes.
@@ -101,7 +114,7 @@ impl Arena {
     /// # Errors
     /// If there is no memory for them.
     pub fn builder(&self) -> Result<BlockBuilder, TryReserveError> {
-        BlockBuilder::new(self.space.dims(), self.params)
+        BlockBuilder::new(self.space.dims(), self.params, self.key)
     }
 
     /// Publishes a block; its nodes have the numbers returned, in the order they were pushed. They are not in the graph
@@ -143,6 +156,13 @@ impl Arena {
     #[must_use]
     pub fn payload(&self, id: NodeId) -> u64 {
         self.locate(id).map_or(0, |(block, at)| block.payload(at))
+    }
+
+    /// The bytes of the keys of `id`; none if there is no such node.
+    #[inline]
+    #[must_use]
+    pub fn keys(&self, id: NodeId) -> &[u8] {
+        self.locate(id).map_or(&[], |(block, at)| block.keys(at))
     }
 
     /// Appends the neighbours of `id` on layer `level` to `out`.
