@@ -97,7 +97,7 @@ pub fn flush(
     let meta = Meta::read(pages.page(0)).ok_or_else(|| damaged(index, "its metapage is missing"))?;
     let entry = arena.entry().map(|entry| Entry { id: numbers[entry.id as usize], level: entry.level });
     let mut page = pages.page_mut(0);
-    Meta { entry, tag, side, ..meta }.write(&mut page);
+    Meta { entry, tag, side, connected: order.len() as u32, ..meta }.write(&mut page);
     meta.write_cuts(&mut page, &signatures.cuts);
     pages.commit();
     Ok(())

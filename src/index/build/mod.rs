@@ -103,6 +103,7 @@ fn create(index: Index, metric: Metric, options: &Options, dims: usize, kinds: K
         entry: None,
         side: NONE,
         unplaced: 0,
+        connected: 0,
     };
     let block = index.extend();
     if block != 0 {
@@ -489,6 +490,7 @@ fn build_empty(index: Index, options: &Options) -> SqlResult<()> {
         entry: None,
         side: NONE,
         unplaced: 0,
+        connected: 0,
     };
     crate::storage::write_init_fork(index, |page| meta.write(page));
     Ok(())

@@ -1,10 +1,31 @@
 //! The metapage.
+//!
+//! | offset | bytes | content |
+//! |---|---|---|
+//! | 0 | 1 | the distance |
+//! | 1 | 1 | the layer that searches start on |
+//! | 2 | 2 | m |
+//! | 4 | 2 | ef_construction |
+//! | 6 | 2 | dims |
+//! | 8 | 4 | model tag |
+//! | 12 | 4 | the first side page with room |
+//! | 16 | 4 | the node that searches start at |
+//! | 20 | 32 | the number of key columns, and the kind of each |
+//! | 52 | 4 | the first page with room for rows without a place in the graph |
+//! | 56 | 4 | live nodes when all were last made reachable |
+//! | 60 | 4 | checksum of all other bytes in use, never 0 |
+//! | 64 | | the cuts of the key columns, if there are any |
+//!
+//! Numbers that are wrong here make the whole index wrong, and nothing else on the pages would tell, hence the checksum.
+//! Indexes made before there was one have zeros from 20 on, **all** of them: a page that only lost its checksum has
+//! something else there, or something else wrong.
 
 use super::slots::{put_u16, put_u32, u16_at, u32_at};
 use crate::index::keys::Kinds;
+use crate::index::plan::options::MAX_M;
 use crate::storage::{Block, Kind, Page, PageMut};
 use vs_filter::{Coarse, Cuts, MAX_COLUMNS, SIGNED};
-use vs_graph::{Entry, NONE};
+use vs_graph::{Entry, MAX_LEVEL, NONE};
 use vs_quantize::Metric;
 
 /// The metapage.
@@ -28,6 +49,30 @@ pub struct Meta {
     pub unplaced: Block,
     /// What the key columns hold.
     pub kinds: Kinds,
+    /// How many live nodes there were when all of them were last made reachable; 0 if that is not known.
+    pub connected: u32,
+}
+
+/// Where [`Meta::connected`] is.
+const CONNECTED: usize = 56;
+
+/// Where the checksum is.
+const CHECKSUM: usize = 60;
+
+/// What was added after the first version begins here.
+const ADDED: usize = 20;
+
+/// The checksum of a metapage's bytes in use, without the place for it: FNV-1a (Fowler, Noll & Vo) by words of eight bytes,
+/// folded after each so that every bit reaches every lower one too.
+fn checksum(bytes: &[u8]) -> u32 {
+    let around = bytes[..CHECKSUM].chunks(8).chain(bytes[CHECKSUM + 4..].chunks(8));
+    let hash = around.fold(0xcbf2_9ce4_8422_2325u64, |hash, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        let mixed = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x0000_0100_0000_01b3);
+        mixed ^ mixed >> 32
+    });
+    (hash as u32).max(1)
 }
 
 /// Where the number of key columns is, and after it the kind of each.
@@ -47,7 +92,14 @@ impl Meta {
         if page.kind() != Some(Kind::Meta) {
             return None;
         }
-        let bytes = page.bytes().get(..Self::SIZE)?;
+        let bytes = page.bytes();
+        if bytes.len() < Self::SIZE {
+            return None;
+        }
+        let older = bytes[ADDED..].iter().all(|&byte| byte == 0);
+        if !older && u32_at(bytes, CHECKSUM) != checksum(bytes) {
+            return None;
+        }
         let metric = match bytes[0] {
             1 => Metric::L2,
             2 => Metric::Cosine,
@@ -55,7 +107,7 @@ impl Meta {
             _ => return None,
         };
         let id = u32_at(bytes, 16);
-        Some(Self {
+        let meta = Self {
             metric,
             m: usize::from(u16_at(bytes, 2)),
             ef_construction: usize::from(u16_at(bytes, 4)),
@@ -63,9 +115,23 @@ impl Meta {
             tag: u32_at(bytes, 8),
             entry: (id != NONE).then_some(Entry { id, level: bytes[1] }),
             side: u32_at(bytes, 12),
+            connected: u32_at(bytes, CONNECTED),
             unplaced: u32_at(bytes, 52),
             kinds: Kinds::stored(bytes[KINDS], &bytes[KINDS + 1..KINDS + 1 + MAX_COLUMNS])?,
-        })
+        };
+        let sensible = (2..=MAX_M as usize).contains(&meta.m)
+            && meta.ef_construction > 0
+            && meta.dims <= vs_quantize::MAX_DIMS
+            && meta.entry.is_none_or(|entry| entry.level <= MAX_LEVEL && meta.dims > 0);
+        sensible.then_some(meta)
+    }
+
+    /// Writes the checksum: the last thing whenever anything on a metapage was changed.
+    fn seal(page: &mut PageMut<'_>) {
+        let len = page.as_page().bytes().len();
+        let bytes = page.bytes_mut(len);
+        let sum = checksum(bytes);
+        put_u32(bytes, CHECKSUM, sum);
     }
 
     /// Writes it to a page of its kind.
@@ -86,6 +152,8 @@ impl Meta {
         put_u32(bytes, 16, self.entry.map_or(NONE, |entry| entry.id));
         bytes[KINDS] = self.kinds.len() as u8;
         bytes[KINDS + 1..KINDS + 1 + MAX_COLUMNS].copy_from_slice(self.kinds.numbers());
+        put_u32(bytes, CONNECTED, self.connected);
+        Self::seal(page);
     }
 
     /// How the signatures of the key columns are made; `None` if what is on the page makes no sense.
@@ -121,5 +189,6 @@ impl Meta {
                 at += 8;
             }
         }
+        Self::seal(page);
     }
 }
