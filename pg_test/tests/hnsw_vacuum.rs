@@ -350,3 +350,108 @@ fn an_untyped_column_may_be_emptied() {
     let error = pg_test::error_of(&mut session, "CREATE INDEX ON empty USING vs_hnsw (embedding)");
     assert_eq!(error.code().code(), "22023", "{error}");
 }
+
+#[test]
+fn rows_of_one_vector_are_all_found_while_a_vacuum_takes_others_out() {
+    // The vacuum rests after each of ten thousand entries. A search takes longer to read them all than it rests, so it never
+    // sees the node twice alike.
+    let database = Database::shared("vacuum_contended");
+    let mut session = database.connect();
+    let same = Embedding::of([0.5, -0.25, 3.0]);
+    vectors::table(&mut session, "items", &vec![same.clone(); 100_000]);
+    run(&mut session, "ALTER TABLE items SET (autovacuum_enabled = off)");
+    run(&mut session, "CREATE INDEX by_likeness ON items USING vs_hnsw (embedding)");
+    run(&mut session, "DELETE FROM items WHERE id % 10 <> 0");
+    let search = Search::nearest("items", Metric::L2, 1_000_000);
+    let finished = std::sync::atomic::AtomicBool::new(false);
+    let done = || finished.load(std::sync::atomic::Ordering::Relaxed);
+    let searches = std::thread::scope(|scope| {
+        let vacuum = scope.spawn(|| {
+            let mut session = database.connect();
+            run(&mut session, "SET vacuum_cost_delay = '0.1ms'; SET vacuum_cost_limit = 1");
+            run(&mut session, "VACUUM (INDEX_CLEANUP ON, TRUNCATE off) items");
+            finished.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        let writes = scope.spawn(|| {
+            let mut session = database.connect();
+            for id in (100_001..).take_while(|_| !done()) {
+                vectors::append(&mut session, "items", id, std::slice::from_ref(&same));
+            }
+        });
+        let mut searches = 0;
+        while !done() {
+            let found = search.by_index(&mut session, "by_likeness", &same);
+            let stayed = found.iter().filter(|row| row.0 < 100_000).count();
+            assert_eq!(stayed, 10_000, "in search {searches}");
+            searches += 1;
+        }
+        vacuum.join().unwrap();
+        writes.join().unwrap();
+        searches
+    });
+    assert!(searches > 10, "{searches} searches while a vacuum was under way");
+    vectors::assert_sound(&mut session, "by_likeness");
+    vacuum(&mut session, "items", "by_likeness");
+    vectors::assert_sound(&mut session, "by_likeness");
+}
+
+#[test]
+fn a_vacuum_without_dead_rows_counts_the_rows_of_a_partial_index() {
+    let mut generator = Generator::new(9, 16);
+    let mut session = Database::shared("vacuum_partial").connect();
+    vectors::table(&mut session, "items", &generator.vectors(2000));
+    run(&mut session, "ALTER TABLE items SET (autovacuum_enabled = off)");
+    run(&mut session, "CREATE INDEX by_likeness ON items USING vs_hnsw (embedding) WHERE id < 100");
+    vectors::append(&mut session, "items", 50, &generator.vectors(10));
+    for statement in ["VACUUM items", "INSERT INTO items (id) VALUES (7); VACUUM items"] {
+        run(&mut session, statement);
+        let rows: f32 =
+            session.query_one("SELECT reltuples FROM pg_class WHERE relname = 'by_likeness'", &[]).unwrap().get(0);
+        assert_eq!(rows, 110.0, "{statement}");
+    }
+}
+
+/// Pages of the index `by_likeness` that have been looked up by sessions that have ended.
+fn pages_looked_up(database: &Database<'_>) -> i64 {
+    database
+        .query_one("SELECT idx_blks_hit + idx_blks_read FROM pg_statio_user_indexes WHERE indexrelname = 'by_likeness'")
+}
+
+#[test]
+fn a_vacuum_with_nothing_to_do_reads_the_pages_and_no_more() {
+    let database = Database::shared("vacuum_idle");
+    let mut session = database.connect();
+    vectors::table(&mut session, "items", &Generator::new(10, 16).vectors(5000));
+    run(&mut session, "ALTER TABLE items SET (autovacuum_enabled = off)");
+    run(&mut session, "CREATE INDEX by_likeness ON items USING vs_hnsw (embedding); VACUUM items");
+    vectors::append(&mut session, "items", 5000, &Generator::new(11, 16).vectors(50));
+    let pages = stat(&mut session, "by_likeness", "pages");
+    assert!(pages < 500);
+    drop(session);
+    // What the session that ended looked up is counted soon after its end.
+    let mut before = -1;
+    wait_until("the counters to come to rest", || {
+        let now = pages_looked_up(&database);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        (std::mem::replace(&mut before, now) == now && pages_looked_up(&database) == now).then_some(())
+    });
+    database.run("VACUUM items");
+    let looked_up = wait_until("the vacuum to be counted", || {
+        let more = pages_looked_up(&database) - before;
+        (more >= pages).then_some(more)
+    });
+    assert!(looked_up < 4 * pages, "{looked_up} for {pages} pages: a walk would come to each of 5,050 nodes");
+}
+
+#[test]
+fn vacuums_rest_as_they_are_told_to() {
+    let mut generator = Generator::new(12, 16);
+    let (mut session, _) = indexed("vacuum_paced", &mut generator, 3000);
+    run(&mut session, "DELETE FROM items WHERE id = 7");
+    // With a dead node the graph is walked through, node by node. A page looked up costs 1, and it rests after 100.
+    run(&mut session, "SET vacuum_cost_delay = '5ms'; SET vacuum_cost_limit = 100");
+    let start = std::time::Instant::now();
+    run(&mut session, "VACUUM (INDEX_CLEANUP ON) items");
+    let elapsed = start.elapsed();
+    assert!(elapsed > std::time::Duration::from_millis(3000 / 100 * 5), "{elapsed:?} for 3,000 nodes");
+}

@@ -60,7 +60,9 @@ fn vs_hnsw_handler(_fcinfo: pg_sys::FunctionCallInfo) -> Returned {
         am.amsearcharray = true;
         am.amsearchnulls = true;
         am.amkeytype = pg_sys::InvalidOid;
-        am.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
+        // Cleaning up takes long only where no row was deleted: then it is the first look at the index.
+        am.amparallelvacuumoptions =
+            (pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL | pg_sys::VACUUM_OPTION_PARALLEL_COND_CLEANUP) as u8;
         am.ambuild = Some(build::ambuild);
         am.ambuildempty = Some(build::ambuildempty);
         am.aminsert = Some(maintain::aminsert);

@@ -14,13 +14,21 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 /// PostgreSQL's functions without pgrx's guard.
 ///
 /// `LockBuffer` raises for more than 200 locks held at once (the index holds four at most) and for an invalid mode.
-/// Releasing a pin or a lock that is held does not raise. `ReadBuffer`, `ReadRecentBuffer` and `PrefetchBuffer` may (an
+/// Releasing a pin or a lock that is held does not raise. `ReadBuffer`,
+/// `ReadBufferExtended`, `ReadRecentBuffer` and `PrefetchBuffer` may (an
 /// I/O error, no memory for the list of pins), and are called inside one guard for several pages.
 mod raw {
     use pgrx::pg_sys;
 
     unsafe extern "C-unwind" {
         pub(super) fn ReadBuffer(relation: pg_sys::Relation, block: pg_sys::BlockNumber) -> pg_sys::Buffer;
+        pub(super) fn ReadBufferExtended(
+            relation: pg_sys::Relation,
+            fork: pg_sys::ForkNumber::Type,
+            block: pg_sys::BlockNumber,
+            mode: pg_sys::ReadBufferMode::Type,
+            strategy: pg_sys::BufferAccessStrategy,
+        ) -> pg_sys::Buffer;
         #[cfg(any(feature = "pg14", feature = "pg15"))]
         pub(super) fn ReadRecentBuffer(
             file: pg_sys::RelFileNode,
@@ -144,6 +152,17 @@ impl Whereabouts {
 #[derive(Clone, Copy)]
 pub struct Index {
     relation: pg_sys::Relation,
+    access: Access,
+}
+
+/// For whom pages are read.
+#[derive(Clone, Copy)]
+enum Access {
+    /// A user's command: as fast as can be.
+    Command,
+    /// A vacuum. Every page is looked up, for PostgreSQL to count it against `vacuum_cost_limit`, and one that is not in
+    /// memory goes where the strategy says: with none, to where all pages go.
+    Vacuum(pg_sys::BufferAccessStrategy),
 }
 
 impl Index {
@@ -152,7 +171,43 @@ impl Index {
     /// # Safety
     /// It must be valid, and stay open and locked for as long as the value and its copies are used.
     pub unsafe fn new(relation: pg_sys::Relation) -> Self {
-        Self { relation }
+        Self { relation, access: Access::Command }
+    }
+
+    /// Wraps a relation that a vacuum has open, with the vacuum's ring of buffers.
+    ///
+    /// # Safety
+    /// As for [`new`](Self::new), and `strategy` is null or lives as long.
+    pub unsafe fn for_vacuum(relation: pg_sys::Relation, strategy: pg_sys::BufferAccessStrategy) -> Self {
+        Self { relation, access: Access::Vacuum(strategy) }
+    }
+
+    /// For a vacuum's walks through the graph. They come to the same pages again and again, which a ring of a few buffers
+    /// would have to read each time.
+    pub fn without_ring(self) -> Self {
+        let access = match self.access {
+            Access::Command => Access::Command,
+            Access::Vacuum(_) => Access::Vacuum(std::ptr::null_mut()),
+        };
+        Self { access, ..self }
+    }
+
+    /// Lets others go first: checks for interrupts, and in a vacuum sleeps as `vacuum_cost_delay` wants. No content lock
+    /// may be held.
+    #[inline]
+    pub fn pause(self) {
+        match self.access {
+            Access::Command => {
+                pgrx::check_for_interrupts!();
+            }
+            // SAFETY: sleeps, and checks for interrupts.
+            Access::Vacuum(_) => unsafe {
+                #[cfg(not(feature = "pg18"))]
+                pg_sys::vacuum_delay_point();
+                #[cfg(feature = "pg18")]
+                pg_sys::vacuum_delay_point(false);
+            },
+        }
     }
 
     /// The relation.
@@ -199,6 +254,10 @@ impl Index {
             let file = (*self.relation).rd_node;
             #[cfg(not(any(feature = "pg14", feature = "pg15")))]
             let file = (*self.relation).rd_locator;
+            if let Access::Vacuum(strategy) = self.access {
+                let (fork, mode) = (pg_sys::ForkNumber::MAIN_FORKNUM, pg_sys::ReadBufferMode::RBM_NORMAL);
+                return raw::ReadBufferExtended(self.relation, fork, block, mode, strategy);
+            }
             if recent != 0
                 && !hints.is_counted()
                 && raw::ReadRecentBuffer(file, pg_sys::ForkNumber::MAIN_FORKNUM, block, recent)
@@ -218,7 +277,8 @@ impl Index {
     /// As for [`pin`](Self::pin).
     #[inline]
     unsafe fn expect(self, hints: &mut Hints, blocks: &[Block]) {
-        if blocks.iter().filter(|&&block| hints.get(block) == 0).count() < 2 {
+        if matches!(self.access, Access::Vacuum(_)) || blocks.iter().filter(|&&block| hints.get(block) == 0).count() < 2
+        {
             return;
         }
         for &block in blocks {

@@ -5,10 +5,12 @@
 //! | `insert`, `join` | a row comes: a node of its own, or one more row of a node |
 //! | `vacuum` | rows go, and nodes with them |
 //! | `attach` | nodes that no search reaches |
+//! | `set` | sets of nodes |
 
 mod attach;
 mod insert;
 mod join;
+mod set;
 mod vacuum;
 
 pub use attach::{attach, live, traverse};

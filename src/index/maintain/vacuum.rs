@@ -11,43 +11,21 @@
 //!    that a scan that still knows the number finds out; no scan has to be waited for.
 //! 5. **Attach** what no search reaches.
 //!
-//! The vacuum may stop anywhere. What it has done stays valid, and the next one goes on.
+//! The vacuum may stop anywhere. What it has done stays valid, and the next one goes on. One that finds no dead node ends
+//! after the first step, unless that has shown that insertions left something unreachable ([`super::attach`]).
+//!
+//! Everything is paced by `vacuum_cost_delay`. Pages are read in their order through the vacuum's ring of buffers, but for
+//! searches and walks, and what is remembered of nodes is bits: three for each.
 
-use super::attach::{attach, live};
-use crate::error::{OrRaise, SqlResult, out_of_memory};
+use super::attach::{attach, is_named, live};
+use super::set::Set;
+use crate::error::{OrRaise, SqlResult};
 use crate::index::pages::{Graph, INLINE_TIDS, Lap, Meta, Opened, Place, SideRef, TIDS, Tid, UNLISTED};
 use crate::storage::{Barrier, Block, Index, Kind, Logging, Mode};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 use std::collections::BTreeSet;
 use vs_graph::{Entry, NONE, NodeId, Repairer, StorageMut};
-
-/// A set of node numbers, one bit each.
-struct Set {
-    words: Vec<u64>,
-    len: usize,
-}
-
-impl Set {
-    fn new(ids: usize) -> SqlResult<Self> {
-        let mut words = Vec::new();
-        words.try_reserve_exact(ids / 64 + 1).map_err(|_| out_of_memory("vacuuming a vs_hnsw index"))?;
-        words.resize(ids / 64 + 1, 0);
-        Ok(Self { words, len: 0 })
-    }
-
-    fn insert(&mut self, id: NodeId) {
-        if let Some(word) = self.words.get_mut(id as usize / 64) {
-            let bit = 1 << (id % 64);
-            self.len += usize::from(*word & bit == 0);
-            *word |= bit;
-        }
-    }
-
-    fn contains(&self, id: NodeId) -> bool {
-        self.words.get(id as usize / 64).is_some_and(|word| word >> (id % 64) & 1 != 0)
-    }
-}
 
 /// A vacuum under way.
 struct Vacuum<'a> {
@@ -58,6 +36,10 @@ struct Vacuum<'a> {
     removed: u64,
     remaining: u64,
     dead: Set,
+    /// The nodes that have rows.
+    live: Set,
+    /// The nodes that a live node's list of layer 0 names.
+    named: Set,
     /// The highest live node.
     highest: Option<Entry>,
     /// Side pages where entries have been freed.
@@ -73,27 +55,19 @@ struct Found {
     overflow: u32,
 }
 
-fn pause() {
-    // SAFETY: sleeps as vacuum_cost_delay wants, and checks for interrupts; no lock is held.
-    unsafe {
-        #[cfg(not(feature = "pg18"))]
-        pg_sys::vacuum_delay_point();
-        #[cfg(feature = "pg18")]
-        pg_sys::vacuum_delay_point(false);
-    }
-}
-
 impl<'a> Vacuum<'a> {
     fn new(index: Index, is_dead: &'a mut dyn FnMut(Tid) -> bool) -> SqlResult<Self> {
         let opened = Opened::open(index)?;
-        let dead = Set::new(opened.layout.ids(index.blocks()))?;
+        let set = || Set::new(opened.layout.ids(index.blocks()));
         Ok(Self {
-            graph: Graph::new(opened.clone(), Logging::Generic),
+            dead: set()?,
+            live: set()?,
+            named: set()?,
+            graph: Graph::new(opened.for_walks(), Logging::Generic),
             opened,
             is_dead,
             removed: 0,
             remaining: 0,
-            dead,
             highest: None,
             side_pages: BTreeSet::new(),
         })
@@ -101,20 +75,42 @@ impl<'a> Vacuum<'a> {
 
     fn run(&mut self) -> SqlResult<()> {
         for block in 1..self.opened.index.blocks() {
-            pause();
+            self.opened.index.pause();
             self.strip_page(block)?;
             let (removed, remaining) = self.graph.strip_unplaced(block, self.is_dead)?;
             self.removed += removed as u64;
             self.remaining += remaining as u64;
         }
-        if self.dead.len > 0 {
+        if self.dead.len() > 0 {
             drop(Barrier::acquire(self.opened.index, Mode::Exclusive));
             self.repair()?;
             self.move_entry()?;
             self.free()?;
+        }
+        if self.dead.len() > 0 || self.has_grown()? || self.has_orphan()? {
             attach(&self.opened, Logging::Generic)?;
         }
         self.list_side_pages()
+    }
+
+    /// Whether there is a tenth more than when all nodes were last made reachable. Nodes that only name each other are not
+    /// found by looking for one that nobody names; there are hardly any, so it will do to look for them now and then.
+    fn has_grown(&self) -> SqlResult<bool> {
+        let connected = self.opened.read_meta()?.connected as usize;
+        Ok(self.live.len() > connected + connected / 10)
+    }
+
+    /// Whether there is a live node that no other names. Insertions leave one where they thin a full list.
+    fn has_orphan(&mut self) -> SqlResult<bool> {
+        let entry = self.opened.read_meta()?.entry.map(|entry| entry.id);
+        for id in self.live.iter_without(&self.named) {
+            self.opened.index.pause();
+            // One that was put in meanwhile is named by pages that were read before that.
+            if Some(id) != entry && !is_named(&mut self.graph, id)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The nodes of a page.
@@ -190,7 +186,11 @@ impl<'a> Vacuum<'a> {
             let Some(found) = layout.node(lock.page(), layout.place(node.id).at) else { continue };
             if !found.live() {
                 self.dead.insert(node.id);
-            } else if self.highest.is_none_or(|highest| highest.level < node.level) {
+                continue;
+            }
+            self.live.insert(node.id);
+            found.list().for_each(|member| self.named.insert(member));
+            if self.highest.is_none_or(|highest| highest.level < node.level) {
                 self.highest = Some(Entry { id: node.id, level: node.level });
             }
         }
@@ -206,7 +206,7 @@ impl<'a> Vacuum<'a> {
         let mut lap = Lap::new(side);
         // The insertion of a row puts an entry before all others at most: a walk from a head read earlier stays good.
         while side != NONE {
-            pause();
+            self.opened.index.pause();
             let read = |entry: SideRef<'_>| (entry.next(), entry.tids().map(Tid::plain).collect::<Vec<_>>());
             let found = self.graph.nodes.with_side(side, node.id, node.generation, TIDS, read)?;
             // Entries are taken out of a chain by vacuums alone, of which there is one at a time.
@@ -265,7 +265,7 @@ impl<'a> Vacuum<'a> {
         let mut repairer = Repairer::default();
         let mut lists: Vec<(NodeId, u8)> = Vec::new();
         for block in 1..self.opened.index.blocks() {
-            pause();
+            self.opened.index.pause();
             lists.clear();
             {
                 let mut hints = self.opened.remembered.hints.borrow_mut();
@@ -290,7 +290,7 @@ impl<'a> Vacuum<'a> {
                 }
             }
             for &(id, level) in &lists {
-                pause();
+                self.opened.index.pause();
                 let dead = &self.dead;
                 repairer.repair(&mut self.graph, &params, id, level, &|member| dead.contains(member))?;
             }
@@ -336,7 +336,7 @@ impl<'a> Vacuum<'a> {
         let entry = self.opened.read_meta()?.entry.map(|entry| entry.id);
         let end = self.opened.index.blocks();
         for block in 1..end {
-            pause();
+            self.opened.index.pause();
             let dead: Vec<Found> = self
                 .nodes(block)?
                 .into_iter()
@@ -436,7 +436,7 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
     // SAFETY: PostgreSQL passes an open index and a callback with its state. The callback gets a TID of ours to look at,
     // in a frame that owns nothing.
     unsafe {
-        let index = Index::new((*info).index);
+        let index = Index::for_vacuum((*info).index, (*info).strategy);
         let mut is_dead = |tid: Tid| {
             let mut pointer = tid.to_pointer();
             callback.is_some_and(|callback| pg_guard_ffi_boundary(|| callback(&mut pointer, state)))
@@ -462,14 +462,17 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         if (*info).analyze_only {
             return stats;
         }
-        let index = Index::new((*info).index);
+        let index = Index::for_vacuum((*info).index, (*info).strategy);
         let fresh = stats.is_null();
         let stats = stats_or_new(stats);
         if fresh {
-            // No row was dead, so nothing has been looked at yet.
-            attach(&Opened::open(index).or_raise(), Logging::Generic).or_raise();
-            (*stats).num_index_tuples = (*info).num_heap_tuples;
-            (*stats).estimated_count = (*info).estimated_count;
+            // No row was dead, so nothing has been looked at yet. The index's rows are counted here: the table's would be too
+            // many for a partial index, and with them the planner would think scans of it dear.
+            let mut is_dead = |_| false;
+            let mut vacuum = Vacuum::new(index, &mut is_dead).or_raise();
+            vacuum.run().or_raise();
+            (*stats).num_index_tuples = vacuum.remaining as f64;
+            (*stats).estimated_count = false;
         }
         (*stats).num_pages = index.blocks();
         stats

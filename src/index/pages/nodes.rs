@@ -198,10 +198,13 @@ impl Nodes {
     /// Collects the TIDs of node `id` into `out` if it still is of `generation`, and returns how often one had been
     /// taken out by then. `None` if the node is gone.
     ///
-    /// TIDs beyond the first are in a chain of entries, each of which is read under a lock of its own. An entry leaves the
-    /// chain under the lock of its node's page, and the count of removals goes up with it. So what was read is whole if
-    /// that count is the same before and after, and else it is read again. Whoever made it differ has taken a row out, so
-    /// this goes on for as long as others get on with theirs, and no longer: a vacuum comes to each node once.
+    /// TIDs beyond the first are in a chain of entries, each of which is read under a lock of its own while others change
+    /// it. They put entries and TIDs at its beginning and take them out anywhere, but never move one, so a walk to the end
+    /// comes to every TID that was there all the time. It may be led astray by an entry that was taken out and used again:
+    /// by another node, which the entry says; or by the same, as its first, which leads to all of them once more. An entry
+    /// leaves the chain under the lock of its node's page, and the count of removals goes up with it. So a walk that did not
+    /// come to the end is repeated if the count has changed, which takes a removal within the moment between two reads; if it
+    /// has not, the chain is damaged.
     pub fn tids(&self, id: NodeId, generation: u16, out: &mut Vec<Tid>) -> SqlResult<Option<u16>> {
         let layout = self.opened.layout;
         loop {
@@ -243,10 +246,15 @@ impl Nodes {
                 side = next;
             }
             let again = self.with_node(id, |_, node| (node.generation(), node.removals()))?;
-            if again == Some((generation, removals)) {
-                if whole {
-                    return self.sensible(id, out).map(|()| Some(removals));
+            let Some((_, removals_now)) = again.filter(|again| again.0 == generation) else { return Ok(None) };
+            if whole {
+                if removals_now != removals {
+                    out.sort_unstable_by_key(|tid| tid.plain());
+                    out.dedup_by_key(|tid| tid.plain());
                 }
+                return self.sensible(id, out).map(|()| Some(removals));
+            }
+            if removals_now == removals {
                 return Err(self.opened.damaged(&format!("the rows of node {id} are not where it says")));
             }
         }
@@ -311,7 +319,7 @@ impl Storage for Nodes {
     }
 
     fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> SqlResult<bool> {
-        pgrx::check_for_interrupts!();
+        self.opened.index.pause();
         let limit = self.opened.params().limit(level);
         let long = if level == 0 {
             let read = |_: &Layout, node: NodeRef<'_>| {

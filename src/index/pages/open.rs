@@ -98,6 +98,11 @@ impl Opened {
         Params { m: self.meta.m, ef_construction: self.meta.ef_construction }
     }
 
+    /// The same for walks through the graph, which a vacuum's ring of buffers would slow down.
+    pub fn for_walks(&self) -> Self {
+        Self { index: self.index.without_ring(), ..self.clone() }
+    }
+
     /// Whether the index has page `block`: asked of whatever is read from a page before it is used as a block's number.
     #[inline]
     pub fn has(&self, block: Block) -> bool {
