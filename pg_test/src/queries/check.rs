@@ -67,6 +67,11 @@ impl Tally {
     }
 }
 
+/// A number that sorts as SQL sorts a distance: NaN behind all numbers, and NULL behind it.
+fn rank(distance: Option<f64>) -> f64 {
+    distance.map_or(f64::INFINITY, |distance| if distance.is_nan() { f64::MAX } else { distance })
+}
+
 /// Minus zero is zero to SQL.
 fn clean(mut row: Row) -> Row {
     row.iter_mut().filter(|value| value.as_deref() == Some("-0")).for_each(|value| *value = Some("0".to_owned()));
@@ -157,13 +162,13 @@ impl Nearest {
                 return Err(format!("[{}] is there {count} times instead of at most {most}", show(row)));
             }
         }
-        let mut distances: Vec<f64> = Vec::new();
+        let mut distances = Vec::with_capacity(reference.len());
         for row in reference {
-            distances.extend(self.key(row)?.filter(|distance| !distance.is_nan()));
+            distances.push(rank(self.key(row)?));
         }
         distances.sort_unstable_by(f64::total_cmp);
-        let ours = answer.iter().map(|row| self.key(row)).collect::<Result<Vec<_>, _>>()?;
-        self.count(answer.len(), &ours, reference.len(), &distances)?;
+        let ours = answer.iter().map(|row| self.key(row).map(rank)).collect::<Result<Vec<_>, _>>()?;
+        self.count(&ours, reference.len())?;
         let mut tally = Tally::default();
         if self.ordered {
             self.order(&answer, &ours, reference.len(), &mut tally)?;
@@ -171,13 +176,12 @@ impl Nearest {
         let nearest = distances.get(self.offset..).unwrap_or_default();
         let nearest = &nearest[..nearest.len().min(self.limit)];
         if let Some(farthest) = nearest.last() {
-            let found = ours.iter().filter(|distance| distance.is_some_and(|distance| distance <= *farthest)).count();
-            let found = found.min(nearest.len());
-            if self.exact && !self.ties {
-                let ours: Vec<f64> = ours.iter().flatten().copied().filter(|distance| !distance.is_nan()).collect();
-                if let Some(at) = nearest.iter().zip(&ours).position(|(theirs, ours)| theirs != ours) {
-                    return Err(format!("row {at} is at {} instead of {}", ours[at], nearest[at]));
-                }
+            let found = ours.iter().filter(|distance| **distance <= *farthest).count().min(nearest.len());
+            if self.exact
+                && !self.ties
+                && let Some(at) = nearest.iter().zip(&ours).position(|(theirs, ours)| theirs != ours)
+            {
+                return Err(format!("row {at} is at {} instead of {}", ours[at], nearest[at]));
             }
             if self.offset == 0 {
                 (tally.wanted, tally.found) = (nearest.len(), found);
@@ -186,15 +190,13 @@ impl Nearest {
         Ok(tally)
     }
 
-    /// Rows that no index holds, those without a distance, may be missing.
-    fn count(&self, found: usize, ours: &[Option<f64>], all: usize, distances: &[f64]) -> Result<(), String> {
-        let least = distances.len().saturating_sub(self.offset).min(self.limit);
-        let most = all.saturating_sub(self.offset).min(self.limit);
-        if found < least && !self.may_end {
-            return Err(format!("{found} rows instead of {least}; {} match", distances.len()));
+    fn count(&self, ours: &[f64], all: usize) -> Result<(), String> {
+        let (found, wanted) = (ours.len(), all.saturating_sub(self.offset).min(self.limit));
+        if found < wanted && !self.may_end {
+            return Err(format!("{found} rows instead of {wanted}; {all} match"));
         }
-        if found > most && !self.ties {
-            return Err(format!("{found} rows instead of at most {most}"));
+        if found > wanted && !self.ties {
+            return Err(format!("{found} rows instead of at most {wanted}"));
         }
         if self.ties
             && found > self.limit
@@ -207,11 +209,9 @@ impl Nearest {
     }
 
     /// In order, but for what came late.
-    fn order(&self, answer: &[Row], ours: &[Option<f64>], all: usize, tally: &mut Tally) -> Result<(), String> {
-        // NaN and NULL are above all numbers, in this order.
-        let rank = |distance: Option<f64>| distance.map_or((2, 0.0), |d| if d.is_nan() { (1, 0.0) } else { (0, d) });
+    fn order(&self, answer: &[Row], ours: &[f64], all: usize, tally: &mut Tally) -> Result<(), String> {
         let in_order = |at: usize| {
-            let (a, b) = (rank(ours[at]), rank(ours[at + 1]));
+            let (a, b) = (ours[at], ours[at + 1]);
             let Some((column, down)) = self.then_by.filter(|_| a == b) else { return a <= b };
             let number = |row: &Row| row[column].as_deref().and_then(|text| text.parse::<i64>().ok());
             match (number(&answer[at]), number(&answer[at + 1])) {
@@ -285,7 +285,6 @@ mod tests {
             let tally = verify(nearest(limit), &ALL[..limit]).unwrap();
             assert_eq!((tally.wanted, tally.found), (limit, limit));
         }
-        assert!(verify(nearest(9), &ALL[..4]).is_ok(), "what has no distance may be missing");
         assert!(verify(nearest(9), ALL).is_ok());
         assert!(verify(Nearest { exact: true, ..nearest(2) }, &[(1, 0.5), (3, 1.0)]).is_ok());
         assert!(verify(Nearest { ties: true, ..nearest(2) }, &ALL[..3]).is_ok());
@@ -298,7 +297,9 @@ mod tests {
     #[test]
     fn wrong_answers_do_not() {
         assert!(verify(nearest(3), &ALL[..2]).is_err(), "a row is missing");
-        assert!(verify(nearest(9), &ALL[..3]).is_err(), "a row is missing though all were asked for");
+        assert!(verify(nearest(9), &ALL[..4]).is_err(), "a row is missing though all were asked for");
+        let swapped = verify(Nearest { exact: true, ..nearest(9) }, &[ALL[4], ALL[0], ALL[1], ALL[2], ALL[3]]);
+        assert!(swapped.is_err(), "what has no distance comes last");
         assert!(verify(nearest(3), &[(1, 0.5), (1, 0.5), (2, 1.0)]).is_err(), "a row twice");
         assert!(verify(nearest(1), &[(1, 0.4)]).is_err(), "a distance that is not the row's");
         assert!(verify(nearest(1), &[(9, 0.5)]).is_err(), "a row from elsewhere");

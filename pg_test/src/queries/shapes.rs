@@ -113,15 +113,13 @@ impl Asked<'_> {
             8 => format!("({} OR {})", self.condition(), self.condition()),
             _ => format!("NOT ({})", self.condition()),
         };
+        if self.random.u32(..6) == 0 {
+            filter = format!("{filter} AND {}", self.world.placed("i"));
+        }
         if let Some(predicate) = self.world.predicate.filter(|_| self.random.u32(..5) > 0) {
             filter = format!("{filter} AND {}", predicate.replace('@', "i"));
         }
         filter
-    }
-
-    /// The same, for rows that an index by the vector holds.
-    fn filter_of_index(&mut self) -> String {
-        format!("{} AND {}", self.filter(), self.world.indexable("i"))
     }
 
     fn condition(&mut self) -> String {
@@ -210,7 +208,7 @@ impl Asked<'_> {
     /// The nearest rows, perhaps with further keys, columns, locks or ties.
     pub fn plain(&mut self) -> Draft {
         let (distance, relation) = (self.distance(), self.relation);
-        let filter = if distance.contains("NULL") { self.filter_of_index() } else { self.filter() };
+        let filter = self.filter();
         let mut limit = self.limit();
         let mut check = self.nearest(&limit);
         let mut keys = String::new();
@@ -238,7 +236,7 @@ impl Asked<'_> {
 
     /// The nearest rows with numbers over all rows beside each.
     pub fn window(&mut self) -> Draft {
-        let (distance, filter, relation) = (self.distance(), self.filter_of_index(), self.relation);
+        let (distance, filter, relation) = (self.distance(), self.filter(), self.relation);
         let limit = self.limit();
         let select = format!(
             "SELECT i.id, {distance} AS d, count(*) OVER () AS n, max({distance}) OVER () AS far FROM {relation} i WHERE {filter}"
@@ -253,7 +251,7 @@ impl Asked<'_> {
 
     /// The nearest rows, numbered.
     pub fn numbered(&mut self) -> Draft {
-        let (distance, filter, relation) = (self.distance(), self.filter_of_index(), self.relation);
+        let (distance, filter, relation) = (self.distance(), self.filter(), self.relation);
         let limit = self.limit();
         let from = format!("FROM {relation} i WHERE {filter}");
         Draft {
@@ -269,7 +267,7 @@ impl Asked<'_> {
 
     /// Tiles of all rows: how many are in each depends on how many there are.
     pub fn tiles(&mut self) -> Draft {
-        let (distance, filter, relation) = (self.distance(), self.filter_of_index(), self.relation);
+        let (distance, filter, relation) = (self.distance(), self.filter(), self.relation);
         let tiles = self.random.i32(2..6);
         self.same(
             format!(
@@ -285,7 +283,7 @@ impl Asked<'_> {
 
     /// Numbers of the nearest rows, or of all in order.
     pub fn aggregate(&mut self) -> Draft {
-        let (distance, filter, relation) = (self.distance(), self.filter_of_index(), self.relation);
+        let (distance, filter, relation) = (self.distance(), self.filter(), self.relation);
         let from = format!("FROM {relation} i WHERE {filter} ORDER BY {distance}");
         let all = format!("(SELECT i.id, i.grp, {distance} AS d {from} OFFSET 0) s");
         let limit = self.limit().clause;
@@ -308,7 +306,7 @@ impl Asked<'_> {
 
     /// Numbers that PostgreSQL may take for the first row of an order.
     pub fn extreme(&mut self) -> Draft {
-        let (distance, filter, relation) = (self.distance(), self.filter_of_index(), self.relation);
+        let (distance, filter, relation) = (self.distance(), self.filter(), self.relation);
         match self.random.u32(..2) {
             0 => self.same(format!("SELECT count(*) FROM {relation} i WHERE {filter} AND {distance} < 0.7"), "bigint"),
             _ => self.same(format!("SELECT min({distance}) FROM {relation} i WHERE {filter}"), "float8"),
@@ -317,7 +315,7 @@ impl Asked<'_> {
 
     /// One row of each distance.
     pub fn distinct(&mut self) -> Draft {
-        let (distance, filter, relation) = (self.distance(), self.filter_of_index(), self.relation);
+        let (distance, filter, relation) = (self.distance(), self.filter(), self.relation);
         let limit = self.limit();
         let from = format!("FROM {relation} i WHERE {filter}");
         Draft {
@@ -333,7 +331,7 @@ impl Asked<'_> {
 
     /// Rows of a join in the order of a distance.
     pub fn join(&mut self) -> Draft {
-        let (distance, filter, relation) = (self.distance(), self.filter_of_index(), self.relation);
+        let (distance, filter, relation) = (self.distance(), self.filter(), self.relation);
         let limit = self.limit();
         let kind = pick(self.random, &["JOIN", "LEFT JOIN"]);
         let select = format!(
@@ -351,7 +349,7 @@ impl Asked<'_> {
     /// The nearest rows of each of several vectors.
     pub fn lateral(&mut self) -> Draft {
         let distance = self.distance_to("a.e");
-        let (mut filter, relation) = (self.filter_of_index(), self.relation);
+        let (mut filter, relation) = (self.filter(), self.relation);
         let cut = self.random.u32(..4) == 0;
         if cut {
             filter = format!("{filter} AND {}", self.nearer(&distance));
@@ -375,7 +373,7 @@ impl Asked<'_> {
     /// How many nearest rows each of several vectors has.
     pub fn correlated(&mut self) -> Draft {
         let distance = self.distance_to("a.e");
-        let (filter, relation, limit) = (self.filter_of_index(), self.relation, self.limit().clause);
+        let (filter, relation, limit) = (self.filter(), self.relation, self.limit().clause);
         let from = format!("FROM {relation} i WHERE i.grp IS DISTINCT FROM a.n AND {filter} ORDER BY {distance}");
         self.same(
             format!("SELECT a.n, (SELECT count(*) FROM (SELECT i.id {from}{limit}) s) FROM asked a"),
@@ -386,7 +384,7 @@ impl Asked<'_> {
     /// The nearest rows of two vectors.
     pub fn union(&mut self) -> Draft {
         let (a, b) = (self.distance(), self.distance());
-        let (filter, other, relation) = (self.filter_of_index(), self.filter_of_index(), self.relation);
+        let (filter, other, relation) = (self.filter(), self.filter(), self.relation);
         let limit = self.limit();
         let part = |name: &str, distance: &str, filter: &str| {
             format!("SELECT i.id, {distance} AS d, '{name}' FROM {relation} i WHERE {filter}")
@@ -402,7 +400,7 @@ impl Asked<'_> {
 
     /// What is nearer than a cutoff, in order.
     pub fn cutoff(&mut self) -> Draft {
-        let (distance, filter, relation) = (self.distance(), self.filter_of_index(), self.relation);
+        let (distance, filter, relation) = (self.distance(), self.filter(), self.relation);
         let limit = self.limit();
         let nearer = self.nearer(&distance);
         let select = format!("SELECT i.id, {distance} AS d FROM {relation} i WHERE {filter} AND {nearer}");

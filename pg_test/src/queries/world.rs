@@ -121,8 +121,8 @@ impl World {
         self.embedding.replace('@', alias)
     }
 
-    /// The condition under which a row is in an index by its vector.
-    pub fn indexable(&self, alias: &str) -> String {
+    /// The condition under which a row has a distance to others.
+    pub fn placed(&self, alias: &str) -> String {
         let embedding = self.expression(alias);
         match self.metric {
             Metric::Cosine => format!("embedding_norm({embedding}) > 0"),
