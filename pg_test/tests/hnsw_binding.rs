@@ -2,7 +2,7 @@
 //! are there, and nothing else.
 
 use pg_test::{
-    Database,
+    Database, error_of,
     vectors::{self, prefer_index, run},
 };
 use postgres::Client;
@@ -96,4 +96,293 @@ fn dumps_of_empty_tables_and_of_materialized_views() {
         run(&mut session, "INSERT INTO empty VALUES (2, '[1,2,3,4]')");
         assert_eq!(nearest(&mut session, "empty", "[1,1,1,1]"), [2]);
     }
+}
+
+const OTHER_MODEL: &str = "embeddings from different models: bbbb0002 and aaaa0001";
+
+/// A table of `rows` rows of model aaaa0001, with an index.
+fn of_one_model(name: &str, rows: usize) -> (Database<'static>, Client) {
+    let database = Database::shared(name);
+    let mut session = database.connect();
+    run(
+        &mut session,
+        &format!(
+            "CREATE TABLE items (id int, embedding image_embedding(3));
+             INSERT INTO items SELECT g, ('[' || g || ',2,1]@aaaa0001')::image_embedding FROM generate_series(1, {rows}) g;
+             CREATE INDEX by_likeness ON items USING vs_hnsw (embedding)"
+        ),
+    );
+    (database, session)
+}
+
+/// Fills the table with rows of a model.
+fn fill(model: &str) -> String {
+    format!("INSERT INTO items SELECT g, ('[' || g || ',2,1]@{model}')::image_embedding FROM generate_series(1, 20) g")
+}
+
+/// The tag that the index is bound to.
+fn model(session: &mut Client) -> Option<String> {
+    session.query_one("SELECT model FROM vs_hnsw_stats('by_likeness')", &[]).unwrap().get(0)
+}
+
+#[test]
+fn what_was_rolled_back_binds_nothing() {
+    let mut session = Database::shared("binding_rolled_back").connect();
+    run(
+        &mut session,
+        "CREATE TABLE items (id int, embedding image_embedding(3));
+         CREATE INDEX by_likeness ON items USING vs_hnsw (embedding);
+         INSERT INTO items SELECT g, ARRAY[g % 60, g % 7, 1] FROM generate_series(1, 600) g;
+         BEGIN; INSERT INTO items VALUES (0, '[1,1,1]@aaaa0001'); ROLLBACK",
+    );
+    assert_eq!(nearest(&mut session, "items", "[5,5,1]@bbbb0002").len(), 3);
+    run(&mut session, "INSERT INTO items VALUES (0, '[1.5,1,1]@bbbb0002')");
+    assert_eq!(model(&mut session).as_deref(), Some("bbbb0002"));
+    assert_eq!(nearest(&mut session, "items", "[1.5,1,1]@bbbb0002")[0], 0);
+    // The other way round it is a row that is there.
+    let error = error_of(&mut session, "INSERT INTO items VALUES (1, '[1,1,1]@aaaa0001')");
+    assert_eq!(error.message(), "embeddings from different models: aaaa0001 and bbbb0002");
+    run(
+        &mut session,
+        "BEGIN; SAVEPOINT a; DELETE FROM items WHERE id = 0; INSERT INTO items VALUES (0, '[1,1,1]@aaaa0001');
+         ROLLBACK TO a; INSERT INTO items VALUES (-1, '[1,2,1]@bbbb0002'); COMMIT",
+    );
+    assert_eq!(model(&mut session).as_deref(), Some("bbbb0002"));
+    assert_eq!(nearest(&mut session, "items", "[1.5,1,1]@bbbb0002")[0], 0);
+    vectors::assert_sound(&mut session, "by_likeness");
+}
+
+#[test]
+fn a_column_is_emptied_and_filled_by_another_model() {
+    let (_, mut session) = of_one_model("binding_refilled", 20);
+    for (empty, model) in [
+        ("DELETE FROM items", "bbbb0002"),
+        ("UPDATE items SET embedding = NULL", "cccc0003"),
+        ("DELETE FROM items", "aaaa0001"),
+    ] {
+        // In two transactions, in one, and in one that is rolled back.
+        run(&mut session, &format!("{empty}; {}", fill(model)));
+        run(&mut session, &format!("BEGIN; DELETE FROM items; {}; ROLLBACK", fill("dddd0004")));
+        run(&mut session, &format!("BEGIN; {empty}; {}; COMMIT", fill(model)));
+        let ids = nearest(&mut session, "items", &format!("[4.2,2,1]@{model}"));
+        assert_eq!(ids, [4, 5, 3], "{model}");
+        assert_eq!(self::model(&mut session).as_deref(), Some(model));
+        vectors::assert_sound(&mut session, "by_likeness");
+    }
+    run(&mut session, "VACUUM items; DELETE FROM items");
+    assert_eq!(nearest(&mut session, "items", "[4,2,1]@bbbb0002"), [0i32; 0]);
+}
+
+#[test]
+fn rows_that_are_there_bind() {
+    let (database, mut session) = of_one_model("binding_present", 20);
+    // All but one are gone.
+    run(&mut session, "DELETE FROM items WHERE id <> 13");
+    let insert = "INSERT INTO items VALUES (21, '[1,2,1]@bbbb0002')";
+    let error = error_of(&mut session, insert);
+    assert_eq!((error.code().code(), error.message()), ("22000", OTHER_MODEL));
+    assert!(error.detail().unwrap_or_default().starts_with("Row (0,13) of table \"items\" is of model"), "{error:?}");
+    let error = error_of(
+        &mut session,
+        "UPDATE items SET embedding = '[1,2,1]@bbbb0002'; INSERT INTO items VALUES (1, '[1,2,1]@aaaa0001')",
+    );
+    assert_eq!(error.message(), "embeddings from different models: aaaa0001 and bbbb0002");
+    // Another transaction is about to delete it, or has inserted one and may roll that back.
+    let mut other = database.connect();
+    run(&mut other, "BEGIN; DELETE FROM items");
+    assert_eq!(error_of(&mut session, insert).message(), OTHER_MODEL);
+    run(&mut other, "COMMIT; BEGIN; INSERT INTO items VALUES (30, '[1,2,1]@aaaa0001')");
+    assert_eq!(error_of(&mut session, insert).message(), OTHER_MODEL);
+    run(&mut other, "ROLLBACK");
+    run(&mut session, insert);
+    assert_eq!(model(&mut session).as_deref(), Some("bbbb0002"));
+    // A snapshot from before sees what was there.
+    run(&mut other, "BEGIN ISOLATION LEVEL REPEATABLE READ");
+    assert_eq!(nearest(&mut other, "items", "[1,2,1]@bbbb0002"), [21]);
+    run(&mut session, &format!("DELETE FROM items; {}", fill("cccc0003")));
+    assert_eq!(nearest(&mut other, "items", "[1,2,1]@bbbb0002"), [21]);
+    let error = error_of(&mut other, "SELECT id FROM items ORDER BY embedding <-> '[1,2,1]@cccc0003' LIMIT 3");
+    assert_eq!(error.message(), "embeddings from different models: bbbb0002 and cccc0003");
+    vectors::assert_sound(&mut session, "by_likeness");
+}
+
+#[test]
+fn an_index_on_an_expression_is_bound_by_what_that_gives() {
+    let mut session = Database::shared("binding_expression").connect();
+    run(
+        &mut session,
+        "CREATE TABLE items (id int, photo text);
+         CREATE FUNCTION embed(photo text) RETURNS image_embedding IMMUTABLE STRICT LANGUAGE sql AS
+             $$ SELECT ('[1,2,' || length(photo) || ']@' || photo)::image_embedding $$;
+         CREATE INDEX by_likeness ON items USING vs_hnsw (embed(photo)) WHERE id > 0;
+         INSERT INTO items VALUES (-1, 'cccc0003'), (1, 'aaaa0001'), (2, NULL)",
+    );
+    assert_eq!(error_of(&mut session, "INSERT INTO items VALUES (3, 'bbbb0002')").message(), OTHER_MODEL);
+    run(
+        &mut session,
+        "DELETE FROM items WHERE id > 0; UPDATE items SET id = -id; INSERT INTO items VALUES (-3, 'dddd0004')",
+    );
+    assert_eq!(model(&mut session).as_deref(), Some("cccc0003"));
+    assert_eq!(
+        error_of(&mut session, "INSERT INTO items VALUES (3, 'bbbb0002')").message(),
+        "embeddings from different models: bbbb0002 and cccc0003"
+    );
+    run(&mut session, "DELETE FROM items WHERE id > 0; INSERT INTO items VALUES (3, 'bbbb0002')");
+    vectors::assert_sound(&mut session, "by_likeness");
+}
+
+#[test]
+fn sessions_that_bind_an_index_at_once() {
+    let (database, mut session) = of_one_model("binding_race", 300);
+    let _watch = database.watch();
+    for round in 0..6 {
+        run(&mut session, "DELETE FROM items");
+        let models = ["aaaa0001", "bbbb0002", "cccc0003", "dddd0004"];
+        std::thread::scope(|scope| {
+            for model in models {
+                let mut session = database.connect();
+                scope.spawn(move || {
+                    for id in 0..5 {
+                        let sql = format!("INSERT INTO items VALUES ({id}, '[{id},2,1]@{model}')");
+                        if let Err(error) = session.batch_execute(&sql) {
+                            let error = pg_test::server_error(error, &sql);
+                            assert!(error.message().starts_with("embeddings from different models"), "{error:?}");
+                        }
+                    }
+                });
+            }
+        });
+        let models = "SELECT count(DISTINCT embedding_model(embedding)), count(*) FROM items";
+        let row = session.query_one(models, &[]).unwrap();
+        let (models, rows): (i64, i64) = (row.get(0), row.get(1));
+        assert!(models == 1 && rows >= 5, "round {round}: {models} models in {rows} rows");
+        vectors::assert_sound(&mut session, "by_likeness");
+    }
+}
+
+#[test]
+fn an_index_is_built_of_rows_that_another_model_was_in_before() {
+    let (database, mut session) = of_one_model("binding_built", 100);
+    let change = "UPDATE items SET embedding = (replace(embedding::text, 'aaaa0001', 'bbbb0002'))::image_embedding";
+    let create = "CREATE INDEX by_likeness ON items USING vs_hnsw (embedding)";
+    run(&mut session, &format!("DROP INDEX by_likeness; BEGIN; {change}; {create}"));
+    assert_eq!(model(&mut session).as_deref(), Some("bbbb0002"));
+    run(&mut session, "ROLLBACK");
+    // The same while another session still sees what was there, and by every way to build.
+    let mut other = database.connect();
+    run(&mut session, create);
+    for (build, old, new) in [
+        ("REINDEX INDEX by_likeness", "aaaa0001", "bbbb0002"),
+        ("DROP INDEX by_likeness; CREATE INDEX by_likeness ON items USING vs_hnsw (embedding)", "bbbb0002", "cccc0003"),
+        ("VACUUM FULL items", "cccc0003", "dddd0004"),
+        ("REINDEX INDEX CONCURRENTLY by_likeness", "dddd0004", "bbbb0002"),
+    ] {
+        // A snapshot without a lock.
+        run(&mut other, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+        run(&mut session, &format!("DELETE FROM items; {}", fill(new)));
+        if build.contains("CONCURRENTLY") {
+            run(&mut other, "COMMIT; BEGIN");
+        }
+        run(&mut session, build);
+        assert_eq!(model(&mut session).as_deref(), Some(new), "{build}");
+        assert_eq!(nearest(&mut session, "items", &format!("[4.2,2,1]@{new}")), [4, 5, 3], "{build}");
+        vectors::assert_sound(&mut session, "by_likeness");
+        if build.starts_with("REINDEX INDEX by") {
+            assert_eq!(nearest(&mut other, "items", &format!("[14.2,2,1]@{old}")), [14, 15, 13], "as it was before");
+        }
+        run(&mut other, "COMMIT");
+    }
+    // Rows that are there refuse it.
+    run(&mut session, "DROP INDEX by_likeness; INSERT INTO items VALUES (0, '[1,2,3]@aaaa0001')");
+    let error = error_of(&mut session, create);
+    assert_eq!(error.message(), "embeddings from different models: aaaa0001 and bbbb0002");
+    assert!(error.detail().unwrap_or_default().contains("of table \"items\" is of model bbbb0002"), "{error:?}");
+}
+
+#[test]
+fn whoever_may_not_read_a_table_is_told_nothing_of_it() {
+    let (database, mut session) = of_one_model("binding_secret", 20);
+    run(
+        &mut session,
+        "CREATE ROLE binding_writer LOGIN; GRANT INSERT ON items TO binding_writer;
+         CREATE ROLE binding_tenant LOGIN; GRANT SELECT, INSERT ON items TO binding_tenant;
+         ALTER TABLE items ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY own ON items USING (id < 0) WITH CHECK (true); ANALYZE items",
+    );
+    for role in ["binding_writer", "binding_tenant"] {
+        let mut stranger = database.connect_as(role);
+        let error = error_of(&mut stranger, "INSERT INTO items VALUES (1, '[1,2,3]@bbbb0002')");
+        assert_eq!(error.message(), "embeddings from different models: bbbb0002 is not that of other rows", "{role}");
+        let said = format!("{error:?}");
+        assert!(!said.contains("aaaa0001") && !said.contains("Row"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_bound_by_deletions_is_bound_when_they_are_committed() {
+    let (database, mut session) = of_one_model("binding_deletions", 20);
+    let mut other = database.connect();
+    let theirs = "INSERT INTO items VALUES (21, '[1,2,1]@bbbb0002')";
+    let ours = "INSERT INTO items VALUES (22, '[1,2,1]@aaaa0001')";
+    // Rolled back, as a whole or in part: all rows are there again.
+    for (begin, end) in [
+        ("BEGIN; DELETE FROM items", "ROLLBACK"),
+        ("BEGIN; DELETE FROM items WHERE id = 1; SAVEPOINT a; DELETE FROM items", "ROLLBACK TO a; COMMIT"),
+        ("BEGIN; SAVEPOINT a; UPDATE items SET embedding = NULL; RELEASE a; SAVEPOINT b", "ROLLBACK"),
+        ("BEGIN; SELECT count(*) FROM items; SELECT FROM items FOR UPDATE; DELETE FROM items", "ROLLBACK"),
+    ] {
+        run(&mut session, &format!("{begin}; {theirs}; {theirs}"));
+        // Not yet ours to rely on.
+        for _ in 0..2 {
+            assert_eq!(error_of(&mut other, theirs).message(), OTHER_MODEL, "{begin}");
+            let error = error_of(&mut other, ours);
+            assert_eq!(error.message(), "embeddings from different models: aaaa0001 and bbbb0002", "{begin}");
+        }
+        run(&mut session, end);
+        assert_eq!(error_of(&mut session, theirs).message(), OTHER_MODEL, "{begin}, {end}");
+        run(&mut session, ours);
+        assert_eq!(error_of(&mut other, theirs).message(), OTHER_MODEL, "{begin}, {end}");
+        assert_eq!(model(&mut session).as_deref(), Some("aaaa0001"));
+    }
+    // Committed, a part of it rolled back.
+    run(
+        &mut session,
+        &format!(
+            "BEGIN; SAVEPOINT a; DELETE FROM items; RELEASE a; SAVEPOINT b; {theirs}; ROLLBACK TO b; {theirs}; COMMIT"
+        ),
+    );
+    run(&mut other, theirs);
+    for session in [&mut session, &mut other] {
+        let error = error_of(session, ours);
+        assert_eq!(error.message(), "embeddings from different models: aaaa0001 and bbbb0002");
+    }
+    vectors::assert_sound(&mut session, "by_likeness");
+    // What has bound it is forgotten once and for all.
+    run(&mut session, "VACUUM FREEZE items; VACUUM FREEZE");
+    run(&mut session, theirs);
+}
+
+#[test]
+fn a_crash_between_binding_and_commit() {
+    let cluster = pg_test::Cluster::new();
+    let database = cluster.database("binding_crash");
+    let mut session = database.connect();
+    run(
+        &mut session,
+        &format!(
+            "CREATE TABLE items (id int, embedding image_embedding(3));
+             CREATE INDEX by_likeness ON items USING vs_hnsw (embedding); {}",
+            fill("aaaa0001")
+        ),
+    );
+    run(&mut session, &format!("BEGIN; DELETE FROM items; {}", fill("bbbb0002")));
+    // Everything that has been done is in the log by then.
+    database.run("CREATE TABLE other (); CHECKPOINT");
+    cluster.stop(pg_test::Shutdown::Immediate);
+    cluster.start();
+    let mut session = database.connect();
+    assert_eq!(error_of(&mut session, "INSERT INTO items VALUES (0, '[1,2,3]@bbbb0002')").message(), OTHER_MODEL);
+    run(&mut session, "INSERT INTO items VALUES (0, '[1,2,3]@aaaa0001')");
+    assert_eq!(nearest(&mut session, "items", "[1,2,3]@aaaa0001")[0], 0);
+    vectors::assert_sound(&mut session, "by_likeness");
 }

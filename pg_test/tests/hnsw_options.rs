@@ -249,10 +249,14 @@ fn rows_of_another_model() {
     let other = items[0].clone().tagged(0xb).to_text();
     let (code, message, more) = refused(&mut session, &format!("INSERT INTO items VALUES (1, '{other}')"));
     assert_eq!((code.as_str(), message.as_str()), ("22000", "embeddings from different models: 0000000b and 0000000a"));
+    let (row, rest) = more.split_once(" of table ").expect("a row");
+    let tagged_row = format!("SELECT id >= 2000 FROM items WHERE format('Row %s', ctid) = '{row}'");
+    assert!(session.query_one(&tagged_row, &[]).unwrap().get::<_, bool>(0), "{more}");
     assert_eq!(
-        more,
-        "Index \"by_likeness\" holds embeddings of model 0000000a. Embed all rows with one model. \
-                      To change the model, fill and index a second column, and drop this one."
+        rest,
+        "\"items\" is of model 0000000a, and index \"by_likeness\" holds embeddings of one model. Embed all rows with one \
+         model. To change the model, set the column to NULL before it is filled again, or fill and index a second column \
+         and drop this one."
     );
     run(&mut session, &format!("DROP INDEX by_likeness; INSERT INTO items VALUES (1, '{other}')"));
     let (code, message, _) = refused(&mut session, "CREATE INDEX by_likeness ON items USING vs_hnsw (embedding)");
@@ -260,7 +264,7 @@ fn rows_of_another_model() {
     // What the hint says.
     run(&mut session, "DELETE FROM items WHERE id = 1");
     create_once_dead_rows_are_forgotten(&mut session, "CREATE INDEX by_likeness ON items USING vs_hnsw (embedding)");
-    run(&mut session, "UPDATE items SET embedding = NULL; VACUUM items");
+    run(&mut session, "UPDATE items SET embedding = NULL");
     vectors::append(&mut session, "items", 5000, &[items[0].clone().tagged(0xb)]);
     let (_, message, _) = refused(&mut session, &format!("INSERT INTO items VALUES (1, '{}')", tagged[0].to_text()));
     assert_eq!(message, "embeddings from different models: 0000000a and 0000000b");

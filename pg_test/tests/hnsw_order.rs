@@ -260,14 +260,19 @@ fn what_is_not_comparable_is_an_error() {
     prefer_index(&mut session);
     let sql = |query: &str| format!("SELECT id FROM items ORDER BY embedding <-> '{query}' LIMIT 3");
     let error = pg_test::error_of(&mut session, &sql("[1,2,3]"));
-    assert_eq!((error.code().code(), error.message()), ("22000", "different image_embedding dimensions 3 and 16"));
+    assert_eq!((error.code().code(), error.message()), ("22000", "different image_embedding dimensions 16 and 3"));
     // Rows without a model are comparable with everything, so is the index, until it has seen one with.
     let tagged = queries[0].clone().tagged(0xaaaa_0001);
     assert_eq!(session.query(&sql(&tagged.to_text()), &[]).unwrap().len(), 3);
     vectors::append(&mut session, "items", 9000, std::slice::from_ref(&tagged));
     assert_eq!(session.query(&sql(&tagged.to_text()), &[]).unwrap().len(), 3);
-    let error = pg_test::error_of(&mut session, &sql(&queries[1].clone().tagged(0xbbbb_0002).to_text()));
+    // The executor meets it at the row.
+    let error = pg_test::error_of(&mut session, &sql(&queries[0].clone().tagged(0xbbbb_0002).to_text()));
     assert_eq!(error.code().code(), "22000");
-    assert_eq!(error.message(), "embeddings from different models: bbbb0002 and aaaa0001");
-    assert_eq!(error.detail(), Some("Index \"by_likeness\" holds embeddings of model aaaa0001."));
+    assert_eq!(error.message(), "embeddings from different models: aaaa0001 and bbbb0002");
+    // What is not there has no model and no length.
+    run(&mut session, "DELETE FROM items");
+    for query in [tagged.tagged(0xbbbb_0002).to_text(), "[1,2,3]".to_owned()] {
+        assert!(session.query(&sql(&query), &[]).unwrap().is_empty());
+    }
 }

@@ -89,6 +89,33 @@ impl<'a> Embedding<'a> {
         Ok(embedding)
     }
 
+    /// The length and the tag of a datum of type `image_embedding`, of which no more is fetched than they take.
+    ///
+    /// # Errors
+    /// `data_corrupted` if the value is too short to have them.
+    ///
+    /// # Safety
+    /// `datum` must be a non-null datum of type `image_embedding`.
+    pub unsafe fn length_and_tag(datum: pg_sys::Datum) -> SqlResult<(usize, u32)> {
+        const LENGTH_WORD: usize = size_of::<i32>();
+        let wanted = size_of::<Header>() - LENGTH_WORD;
+        // SAFETY: the caller passes a valid varlena; the slice is a palloc'd copy with a 4-byte length word, aligned to 8,
+        // whose header is read only if all of it is there.
+        unsafe {
+            let slice = pg_sys::pg_detoast_datum_slice(datum.cast_mut_ptr(), 0, wanted as i32);
+            let size = pgrx::varsize_4b(slice);
+            let read =
+                (size >= size_of::<Header>()).then(|| &*slice.cast::<Header>()).map(|h| (h.dims as usize, h.tag));
+            pg_sys::pfree(slice.cast());
+            read.ok_or_else(|| {
+                SqlError::new(
+                    PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+                    format!("invalid image_embedding of {size} bytes"),
+                )
+            })
+        }
+    }
+
     fn header(&self) -> &Header {
         // SAFETY: checked on construction to point at a whole header that lives for 'a or is our own copy.
         unsafe { self.header.as_ref() }

@@ -72,13 +72,18 @@ pub enum Mode {
     Exclusive,
 }
 
-/// A lock of PostgreSQL's lock manager on block 0 of an index: held for a whole operation, it may be waited for and is in
-/// `pg_locks`. PostgreSQL does not look for deadlocks among locks of pages, and there are none: whoever holds it waits for
-/// nothing but content locks and the extension of the file, whose holders do not wait for it.
+/// A lock of PostgreSQL's lock manager that belongs to an index: held for a whole operation, it may be waited for, is in
+/// `pg_locks` (as the object of class `pg_class` with the index's OID), and takes part in the search for deadlocks. That
+/// is why it is none of a page, which PostgreSQL leaves out of that search: whoever holds it exclusively may call functions
+/// of users (see `index::maintain::bind`). Whoever holds it shared waits for nothing but content locks and the extension
+/// of the file, whose holders do not wait for it.
 pub struct Barrier {
-    index: Index,
+    tag: pg_sys::LOCKTAG,
     mode: i32,
 }
+
+/// The number that tells the lock of a [`Barrier`] from others of the same relation.
+const BARRIER: u16 = 1;
 
 impl Barrier {
     /// Waits for the lock. No content lock may be held.
@@ -87,9 +92,19 @@ impl Barrier {
             Mode::Shared => pg_sys::ShareLock,
             Mode::Exclusive => pg_sys::ExclusiveLock,
         } as i32;
-        // SAFETY: the relation is open; the lock names a page and touches none.
-        unsafe { pg_sys::LockPage(index.relation(), 0, mode) };
-        Self { index, mode }
+        // SAFETY: reads a variable that is set once, when the process connects to its database.
+        let database = unsafe { pg_sys::MyDatabaseId };
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: database.to_u32(),
+            locktag_field2: pg_sys::RelationRelationId.to_u32(),
+            locktag_field3: index.oid().to_u32(),
+            locktag_field4: BARRIER,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+        };
+        // SAFETY: the tag is complete; an error leaves nothing held.
+        unsafe { pg_sys::LockAcquire(&tag, mode, false, false) };
+        Self { tag, mode }
     }
 }
 
@@ -97,8 +112,8 @@ impl Drop for Barrier {
     fn drop(&mut self) {
         // After an error the transaction's end releases it.
         if !std::thread::panicking() {
-            // SAFETY: taken by `acquire` on the same page in the same mode.
-            unsafe { pg_sys::UnlockPage(self.index.relation(), 0, self.mode) };
+            // SAFETY: taken by `acquire` with the same tag in the same mode.
+            unsafe { pg_sys::LockRelease(&self.tag, self.mode, false) };
         }
     }
 }

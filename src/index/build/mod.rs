@@ -17,8 +17,8 @@ use crate::embedding::io::dims_out_of_range;
 use crate::embedding::{Embedding, different_dims};
 use crate::error::{OrRaise, SqlError, SqlResult, out_of_memory};
 use crate::index::keys::{KeyColumns, Kinds};
-use crate::index::maintain::{Workspace, attach, insert_row};
-use crate::index::pages::{Graph, Layout, Meta, Opened, Tid, Why, check_tags, encode, layout_for, level};
+use crate::index::maintain::{VectorKind, Workspace, attach, conflict, insert_row};
+use crate::index::pages::{Graph, Layout, Meta, Opened, Tid, Why, encode, layout_for, level};
 use crate::index::plan::options::Options;
 use crate::storage::{Change, Hints, Index, Kind, Logging};
 use crew::Crew;
@@ -100,6 +100,7 @@ fn create(index: Index, metric: Metric, options: &Options, dims: usize, kinds: K
         ef_construction: options.ef_construction(),
         dims,
         tag: 0,
+        binder: 0,
         entry: None,
         side: NONE,
         unplaced: 0,
@@ -121,13 +122,15 @@ fn create(index: Index, metric: Metric, options: &Options, dims: usize, kinds: K
 /// A build under way.
 struct Build {
     index: Index,
+    heap: pg_sys::Relation,
     options: Options,
     metric: Metric,
     declared: Option<usize>,
     columns: KeyColumns,
     /// The keys of the row that is taken in.
     keys: KeysBuf,
-    tag: u32,
+    /// A row that is there and what others must go with; one that has a tag, once there is one.
+    bound: Option<(VectorKind, Tid)>,
     /// Rows put into the index.
     indexed: u64,
     scratch: Scratch,
@@ -159,8 +162,32 @@ struct Pages {
 }
 
 impl Build {
-    /// Takes in a row.
-    fn row(&mut self, embedding: &Embedding<'_>, tid: Tid) -> SqlResult<()> {
+    /// Binds the index to the length and model of a row that is there.
+    ///
+    /// # Errors
+    /// If it is bound to others.
+    fn bind(&mut self, kind: VectorKind, tid: Tid) -> SqlResult<()> {
+        match self.bound {
+            Some((bound, row)) if !kind.goes_with(bound) => Err(conflict(self.index, self.heap, kind, bound, row)),
+            Some((bound, _)) if bound.tag != 0 || kind.tag == 0 => Ok(()),
+            _ => {
+                self.bound = Some((kind, tid));
+                Ok(())
+            }
+        }
+    }
+
+    /// The tag of the rows that are there.
+    fn tag(&self) -> u32 {
+        self.bound.map_or(0, |(kind, _)| kind.tag)
+    }
+
+    /// Takes in a row. One that is dead, but not to everybody, goes into the index without having a say in what others must
+    /// be.
+    fn row(&mut self, embedding: &Embedding<'_>, tid: Tid, alive: bool) -> SqlResult<()> {
+        if alive {
+            self.bind(VectorKind::of(embedding), tid)?;
+        }
         if let Stage::Empty = self.stage {
             self.begin(embedding.dims())?;
         }
@@ -180,7 +207,6 @@ impl Build {
                 if embedding.dims() != memory.layout.dims() {
                     return Err(different_dims(embedding.dims(), memory.layout.dims()));
                 }
-                check_tags(self.index, self.tag, embedding.tag())?;
                 let arena = Arc::clone(memory.crew.arena());
                 let params = *arena.params();
                 let mut skipped = false;
@@ -203,9 +229,6 @@ impl Build {
                 }
             }
             Stage::Empty => {}
-        }
-        if self.tag == 0 {
-            self.tag = embedding.tag();
         }
         self.indexed += 1;
         if self.indexed.is_multiple_of(BLOCK as u64) {
@@ -271,7 +294,7 @@ impl Build {
         }
         let (arena, joined): (_, Vec<Joined>) = crew.finish()?;
         show_phase(PHASE_WRITE);
-        flush(self.index, &layout, self.options.filled(layout.per_page()), &arena, joined, self.tag)
+        flush(self.index, &layout, self.options.filled(layout.per_page()), &arena, joined, self.tag())
     }
 
     /// Leaves memory for pages.
@@ -347,7 +370,7 @@ unsafe extern "C-unwind" fn row(
     tid: pg_sys::ItemPointer,
     values: *mut pg_sys::Datum,
     isnull: *mut bool,
-    _alive: bool,
+    alive: bool,
     state: *mut std::ffi::c_void,
 ) {
     // SAFETY: as above; there are as many values as the index has columns.
@@ -361,7 +384,7 @@ unsafe extern "C-unwind" fn row(
         if build.columns.len() > 0 {
             build.columns.read(values, isnull, &mut build.keys);
         }
-        build.row(&embedding, Tid::from_pointer(*tid)).or_raise();
+        build.row(&embedding, Tid::from_pointer(*tid), alive).or_raise();
     }
 }
 
@@ -391,12 +414,13 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
     let metric = metric(index)?;
     let mut state = Build {
         index,
+        heap,
         options,
         metric,
         declared: declared_dims(index),
         columns,
         keys: KeysBuf::default(),
-        tag: 0,
+        bound: None,
         indexed: 0,
         scratch: Scratch::default(),
         stage: Stage::Empty,
@@ -436,6 +460,8 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
         }
         Stage::Memory(_) => state.write_out()?,
         Stage::Pages(pages) => {
+            let tag = state.bound.map_or(0, |(kind, _)| kind.tag);
+            pages.graph.change_meta(|meta| std::mem::replace(&mut meta.tag, tag) != tag)?;
             attach(&pages.graph.nodes.opened, Logging::Building)?;
         }
     }
@@ -487,6 +513,7 @@ fn build_empty(index: Index, options: &Options) -> SqlResult<()> {
         ef_construction: options.ef_construction(),
         dims,
         tag: 0,
+        binder: 0,
         entry: None,
         side: NONE,
         unplaced: 0,

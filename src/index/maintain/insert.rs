@@ -1,14 +1,15 @@
 //! `aminsert`: one more row.
 //!
 //! 1. Take the insertion lock, shared. A vacuum waits for all who hold it before it repairs lists, so that none of them
-//!    links to a node that it is about to free.
+//!    links to a node that it is about to free. If the row is not of the index's length and model, see [`super::bind`].
 //! 2. Compute the code, search, write the node and link it ([`vs_graph::Inserter`] over [`Graph`]); or add the row to
 //!    the node that has the very same code.
 
+use super::bind::{VectorKind, bind, rebind};
 use crate::embedding::Embedding;
 use crate::error::{OrRaise, SqlResult};
 use crate::index::keys::{self, KeyColumns};
-use crate::index::pages::{Graph, NewRow, Opened, Tid, Why, encode, layout_for, level};
+use crate::index::pages::{Graph, NewRow, Opened, Tid, Why, encode, level};
 use crate::storage::{Barrier, Index, Logging, Mode};
 use pgrx::prelude::*;
 use std::cell::RefCell;
@@ -29,7 +30,7 @@ thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::default();
 }
 
-/// Inserts a row through `graph`; false if it has no place in the index.
+/// Inserts a row, of the length of the index, through `graph`; false if it has no place in the index.
 pub fn insert_row(
     graph: &mut Graph,
     workspace: &mut Workspace,
@@ -38,14 +39,12 @@ pub fn insert_row(
     tid: Tid,
 ) -> SqlResult<bool> {
     let opened = graph.nodes.opened.clone();
-    opened.check(embedding)?;
     workspace.row.code.resize(opened.layout.dims(), 0);
     let header = encode(opened.space(), embedding, &mut workspace.scratch, &mut workspace.row.code)?;
     let Some(header) = header else {
         graph.add_unplaced(&[(tid, Why::Zero)])?;
         return Ok(false);
     };
-    graph.bind_tag(embedding.tag())?;
     workspace.row.header = header;
     workspace.row.keys.copy(keys);
     workspace.row.tid = Some(tid);
@@ -68,29 +67,21 @@ pub fn insert_row(
     inserted
 }
 
-/// Makes the length of the first vector that of all.
-fn bind_dims(graph: &mut Graph, dims: usize) -> SqlResult<()> {
-    layout_for(dims, graph.nodes.opened.meta.m, graph.nodes.opened.layout.columns())?;
-    graph.change_meta(|meta| {
-        let unbound = meta.dims == 0;
-        if unbound {
-            meta.dims = dims;
+fn insert(index: Index, heap: pg_sys::Relation, embedding: &Embedding<'_>, keys: Keys<'_>, tid: Tid) -> SqlResult<()> {
+    let kind = VectorKind::of(embedding);
+    let mut barrier = Barrier::acquire(index, Mode::Shared);
+    let mut graph = match bind(index, kind)? {
+        Some(graph) => graph,
+        None => {
+            drop(barrier);
+            barrier = Barrier::acquire(index, Mode::Exclusive);
+            rebind(index, heap, kind)?
         }
-        unbound
-    })?;
-    *graph = Graph::new(Opened::open(graph.nodes.opened.index)?, Logging::Generic);
-    Ok(())
-}
-
-fn insert(index: Index, embedding: &Embedding<'_>, keys: Keys<'_>, tid: Tid) -> SqlResult<()> {
-    let _barrier = Barrier::acquire(index, Mode::Shared);
-    let mut graph = Graph::new(Opened::open(index)?, Logging::Generic);
-    if graph.nodes.opened.meta.dims == 0 {
-        bind_dims(&mut graph, embedding.dims())?;
-    }
+    };
     let mut workspace = WORKSPACE.take();
     let inserted = insert_row(&mut graph, &mut workspace, embedding, keys, tid);
     WORKSPACE.set(workspace);
+    drop(barrier);
     inserted.map(|_| ())
 }
 
@@ -101,12 +92,12 @@ pub unsafe extern "C-unwind" fn aminsert(
     values: *mut pg_sys::Datum,
     isnull: *mut bool,
     heap_tid: pg_sys::ItemPointer,
-    _heap: pg_sys::Relation,
+    heap: pg_sys::Relation,
     _check_unique: pg_sys::IndexUniqueCheck::Type,
     _index_unchanged: bool,
     _index_info: *mut pg_sys::IndexInfo,
 ) -> bool {
-    // SAFETY: PostgreSQL passes an open index, the values of its columns, and the row's address.
+    // SAFETY: PostgreSQL passes an open index, the values of its columns, the row's address and its open table.
     unsafe {
         if *isnull {
             let graph = Graph::new(Opened::open(Index::new(index)).or_raise(), Logging::Generic);
@@ -118,7 +109,7 @@ pub unsafe extern "C-unwind" fn aminsert(
         if keys::count(index) > 0 {
             KeyColumns::of(index).or_raise().read(values, isnull, &mut keys);
         }
-        insert(index, &embedding, keys.keys(), Tid::from_pointer(*heap_tid)).or_raise();
+        insert(index, heap, &embedding, keys.keys(), Tid::from_pointer(*heap_tid)).or_raise();
     }
     false
 }

@@ -323,8 +323,8 @@ impl<'a> Vacuum<'a> {
             }
         }
         self.graph.change_meta(|meta| {
-            let changes = meta.entry.is_some() || meta.tag != 0;
-            (meta.entry, meta.tag) = (None, 0);
+            let changes = meta.entry.is_some() || meta.tag != 0 || meta.binder != 0;
+            (meta.entry, meta.tag, meta.binder) = (None, 0, 0);
             changes
         })?;
         Ok(())

@@ -108,26 +108,6 @@ impl Graph {
         Ok(changed)
     }
 
-    /// Notes the model of the row that is inserted, if the index has none yet.
-    ///
-    /// # Errors
-    /// If it has another.
-    pub fn bind_tag(&self, tag: u32) -> SqlResult<()> {
-        if tag == 0 || self.opened().meta.tag == tag {
-            return Ok(());
-        }
-        let mut present = 0;
-        self.change_meta(|meta| {
-            present = meta.tag;
-            let unbound = meta.tag == 0;
-            if unbound {
-                meta.tag = tag;
-            }
-            unbound
-        })?;
-        super::open::check_tags(self.opened().index, present, tag)
-    }
-
     /// A side page with at least `wanted` free entries, as it seems: the caller checks again under the lock.
     pub fn side_page(&self, wanted: usize) -> SqlResult<Block> {
         let opened = self.opened();

@@ -14,7 +14,7 @@
 //! | 52 | 4 | the first page with room for rows without a place in the graph |
 //! | 56 | 4 | live nodes when all were last made reachable |
 //! | 60 | 4 | checksum of all other bytes in use, never 0 |
-//! | 64 | | the cuts of the key columns, if there are any |
+//! | 64 | | the cuts of the key columns, if there are any; then what few indexes need (`binder`) |
 //!
 //! Numbers that are wrong here make the whole index wrong, and nothing else on the pages would tell, hence the checksum.
 //! Indexes made before there was one have zeros from 20 on, **all** of them: a page that only lost its checksum has
@@ -41,6 +41,9 @@ pub struct Meta {
     pub dims: usize,
     /// The model tag of the vectors; 0 while there is none with a tag.
     pub tag: u32,
+    /// The transaction, with its epoch, without whose deletions the index would be bound to another length or model; 0 if
+    /// there is none.
+    pub binder: u64,
     /// Where searches start.
     pub entry: Option<Entry>,
     /// The first of the side pages with free entries, each linked to the next; [`NONE`] if there is none.
@@ -107,12 +110,13 @@ impl Meta {
             _ => return None,
         };
         let id = u32_at(bytes, 16);
-        let meta = Self {
+        let mut meta = Self {
             metric,
             m: usize::from(u16_at(bytes, 2)),
             ef_construction: usize::from(u16_at(bytes, 4)),
             dims: usize::from(u16_at(bytes, 6)),
             tag: u32_at(bytes, 8),
+            binder: 0,
             entry: (id != NONE).then_some(Entry { id, level: bytes[1] }),
             side: u32_at(bytes, 12),
             connected: u32_at(bytes, CONNECTED),
@@ -123,6 +127,8 @@ impl Meta {
             && meta.ef_construction > 0
             && meta.dims <= vs_quantize::MAX_DIMS
             && meta.entry.is_none_or(|entry| entry.level <= MAX_LEVEL && meta.dims > 0);
+        let rare = bytes.get(meta.rare_at(page)..).unwrap_or_default();
+        meta.binder = rare.first_chunk().map_or(0, |&word| u64::from_le_bytes(word));
         sensible.then_some(meta)
     }
 
@@ -153,7 +159,29 @@ impl Meta {
         bytes[KINDS] = self.kinds.len() as u8;
         bytes[KINDS + 1..KINDS + 1 + MAX_COLUMNS].copy_from_slice(self.kinds.numbers());
         put_u32(bytes, CONNECTED, self.connected);
+        self.write_rare(page);
         Self::seal(page);
+    }
+
+    /// Where that is which few indexes need: after the cuts of the key columns, if there are any.
+    fn rare_at(&self, page: Page<'_>) -> usize {
+        if self.kinds.len() == 0 {
+            return Self::SIZE;
+        }
+        let counts = page.bytes().get(CUTS..CUT_WORDS).unwrap_or(&[0; 2 * SIGNED]);
+        let columns = self.kinds.len().min(SIGNED);
+        CUT_WORDS + (0..columns).map(|column| 8 * usize::from(u16_at(counts, 2 * column))).sum::<usize>()
+    }
+
+    /// Writes what few indexes need, unless it is nothing and never was anything.
+    fn write_rare(&self, page: &mut PageMut<'_>) {
+        let at = self.rare_at(page.as_page());
+        if self.binder != 0 || page.as_page().bytes().len() > at {
+            let end = at + size_of_val(&self.binder);
+            if let Some(word) = page.bytes_mut(end).get_mut(at..end) {
+                word.copy_from_slice(&self.binder.to_le_bytes());
+            }
+        }
     }
 
     /// How the signatures of the key columns are made; `None` if what is on the page makes no sense.

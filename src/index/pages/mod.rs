@@ -26,7 +26,7 @@ pub use lap::Lap;
 pub use layout::{Layout, Place};
 pub use meta::Meta;
 pub use nodes::Nodes;
-pub use open::{Opened, check_tags, damaged, too_large};
+pub use open::{Opened, damaged, too_large};
 pub use slots::{INLINE_TIDS, NodeRef, SideRef, TIDS};
 pub use tid::Tid;
 pub use unplaced::{Why, unplaced, unplaced_blocks};

@@ -2,7 +2,6 @@
 
 use super::layout::Layout;
 use super::meta::Meta;
-use crate::embedding::{Embedding, different_dims, literal};
 use crate::error::{SqlError, SqlResult};
 use crate::index::keys;
 use crate::storage::{Block, Change, Hints, Index, Logging, Page};
@@ -144,30 +143,6 @@ impl Opened {
     pub fn damaged(&self, why: &str) -> SqlError {
         damaged(self.index, why)
     }
-
-    /// Checks that `embedding` lies in the space of the index, as the operators check their operands.
-    ///
-    /// # Errors
-    /// Those of the operators: different dimensions, different models.
-    pub fn check(&self, embedding: &Embedding<'_>) -> SqlResult<()> {
-        if embedding.dims() != self.meta.dims {
-            return Err(different_dims(embedding.dims(), self.meta.dims));
-        }
-        check_tags(self.index, self.meta.tag, embedding.tag())
-    }
-}
-
-/// The error for an embedding whose model is not that of the embeddings in the index.
-pub fn check_tags(index: Index, ours: u32, theirs: u32) -> SqlResult<()> {
-    if ours == theirs || ours == 0 || theirs == 0 {
-        return Ok(());
-    }
-    Err(SqlError::new(
-        PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
-        format!("embeddings from different models: {} and {}", literal::tag_text(theirs), literal::tag_text(ours)),
-    )
-    .detail(format!("Index \"{}\" holds embeddings of model {}.", index.name(), literal::tag_text(ours)))
-    .hint("Embed all rows with one model. To change the model, fill and index a second column, and drop this one."))
 }
 
 /// The error for an index that cannot be what we wrote.

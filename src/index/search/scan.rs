@@ -159,9 +159,7 @@ impl Scan {
         if self.conditions.filter.is_never() {
             return self.end();
         }
-        if let Some(query) = query.filter(|_| !empty) {
-            opened.check(query)?;
-        }
+        let length = opened.layout.dims();
         match &mut self.nodes {
             Some(nodes) => nodes.reopen(opened),
             none => *none = Some(Nodes::new(opened)),
@@ -172,6 +170,12 @@ impl Scan {
             (self.stage, self.bound) = (Stage::Everything(1), None);
             return Ok(());
         };
+        if query.dims() != length {
+            // The operator has an error for each row that there is, which the executor meets as it computes distances; for
+            // rows that its snapshot does not see there is none.
+            (self.stage, self.bound) = (Stage::Everything(1), Some(f64::NEG_INFINITY));
+            return Ok(());
+        }
         let Workspace { near, pass, query: prepared, scratch, .. } = &mut self.work;
         match nodes.opened.space().prepare(query.elements(), scratch, prepared) {
             Ok(()) => {}
