@@ -298,6 +298,62 @@ fn a_scan_never_ends_early() {
     }
 }
 
+/// The pages that a query looks at.
+fn buffers(session: &mut Client, sql: &str) -> u64 {
+    let plan = explain(session, "ANALYZE, BUFFERS, COSTS off, TIMING off, SUMMARY off", sql);
+    let hit = plan.split("shared hit=").nth(1).unwrap_or_else(|| panic!("{plan}"));
+    hit.split_whitespace().next().and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("{plan}"))
+}
+
+/// A placeholder picture: thousands of rows with the very same vector.
+#[test]
+fn ties_end_where_the_limit_is_met() {
+    let (mut session, queries) = indexed("queries_placeholder");
+    // Some inserted, the others built; one of another vector with the same code as near as it comes; some dead.
+    let copies = "INSERT INTO items SELECT 10000 + g, embedding FROM items, generate_series(1, 6000) g WHERE id = 7";
+    run(&mut session, copies);
+    run(&mut session, "UPDATE items SET id = id + 20000 WHERE id BETWEEN 12000 AND 12999");
+    let row = session.query_one("SELECT embedding::text FROM items WHERE id = 7", &[]).unwrap();
+    let placeholder: String = row.get(0);
+    prefer_index(&mut session);
+    for how in ["inserted", "built"] {
+        for query in [placeholder.clone(), Embedding::of((0..DIMS).map(|_| 0.1)).to_text()] {
+            let nearest = |limit: usize| {
+                format!("SELECT id, embedding <-> '{query}' FROM items ORDER BY embedding <-> '{query}' LIMIT {limit}")
+            };
+            let elsewhere = format!("SELECT id FROM items ORDER BY embedding <-> '{}' LIMIT 9", queries[3].to_text());
+            let ordinary = buffers(&mut session, &elsewhere);
+            let ours = buffers(&mut session, &nearest(9));
+            assert!(ours < 3 * ordinary, "{how}: {ours} pages, {ordinary} elsewhere");
+            // All of them, each once, in order.
+            let found = rows(&mut session, &nearest(20_000), &[]);
+            // What the search came to too late stands at the very end.
+            vectors::assert_in_order(&found[..9000], how);
+            let mut ids: Vec<i32> = found.iter().map(|row| row.0).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            assert_eq!((found.len(), ids.len()), (ROWS + 6000, ROWS + 6000), "{how}");
+            let filtered =
+                format!("SELECT id, embedding <-> '{query}' FROM items WHERE id < 4000 ORDER BY 2 LIMIT 100");
+            let filtered = rows(&mut session, &filtered, &[]);
+            assert_eq!(filtered.len(), 100, "{how}");
+        }
+        run(
+            &mut session,
+            "DELETE FROM items WHERE id IN (SELECT id FROM items WHERE id > 10000 AND id % 2 = 0 LIMIT 500)",
+        );
+        run(
+            &mut session,
+            "INSERT INTO items SELECT 50000 + g, embedding FROM items, generate_series(1, 500) g WHERE id = 7",
+        );
+        run(&mut session, "VACUUM items");
+        vectors::assert_sound(&mut session, "by_likeness");
+        run(&mut session, "REINDEX INDEX by_likeness");
+        vectors::assert_sound(&mut session, "by_likeness");
+        run(&mut session, "UPDATE items SET id = id + 200000 WHERE id >= 50000");
+    }
+}
+
 #[test]
 fn exact_is_what_a_sort_gives() {
     let (mut session, queries) = indexed("queries_exact");

@@ -28,15 +28,19 @@ struct Side {
     next: u32,
     list: Vec<NodeId>,
     tids: Vec<Tid>,
+    /// Of the vector that all of its rows have, if they do.
+    digest: Option<u64>,
 }
 
-/// Writes `arena` to the pages after the metapage, `filled` nodes to a page, and completes the metapage.
+/// Writes `arena` to the pages after the metapage, `filled` nodes to a page, and completes the metapage. `digests` are those
+/// of the vectors, in the order in which they were published.
 pub fn flush(
     index: Index,
     layout: &Layout,
     filled: usize,
     arena: &Arena,
     mut joined: Vec<Joined>,
+    digests: &[u64],
     tag: u32,
 ) -> SqlResult<()> {
     joined.sort_unstable();
@@ -69,13 +73,21 @@ pub fn flush(
             let number = numbers[id as usize];
             let mut error = code.header.error;
             let mut tids = vec![Tid(arena.payload(id))];
+            let mut rows = vec![id];
             let from = joined.partition_point(|row| row.node < id);
             for row in joined[from..].iter().take_while(|row| row.node == id) {
                 tids.push(Tid(arena.payload(row.row)));
+                rows.push(row.row);
                 error = error.max(arena.code(row.row).map_or(0.0, |code| code.header.error));
             }
             let upper = sides.upper(arena, id, number, &numbers)?;
-            let overflow = sides.overflow(number, tids.get(INLINE_TIDS..).unwrap_or_default())?;
+            let alike = (rows
+                .windows(2)
+                .skip(INLINE_TIDS)
+                .all(|pair| digests.get(pair[0] as usize) == digests.get(pair[1] as usize)))
+            .then(|| rows.get(INLINE_TIDS).and_then(|&row| digests.get(row as usize).copied()))
+            .flatten();
+            let overflow = sides.overflow(number, tids.get(INLINE_TIDS..).unwrap_or_default(), alike)?;
             let mut node = layout.node_mut(&mut page, at);
             node.init(arena.level(id), code, Keys::new(arena.keys(id)));
             node.set_error(error);
@@ -201,16 +213,17 @@ impl Sides {
             let mut list = Vec::new();
             arena.neighbours(id, layer, &mut list);
             list.iter_mut().for_each(|id| *id = numbers[*id as usize]);
-            next = self.push(Side { owner: number, kind: layer, next, list, tids: Vec::new() })?;
+            next = self.push(Side { owner: number, kind: layer, next, list, tids: Vec::new(), digest: None })?;
         }
         Ok(next)
     }
 
     /// Further rows of a node. Returns the first entry.
-    fn overflow(&mut self, number: NodeId, tids: &[Tid]) -> SqlResult<u32> {
+    fn overflow(&mut self, number: NodeId, tids: &[Tid], digest: Option<u64>) -> SqlResult<u32> {
         let mut next = NONE;
-        for tids in tids.chunks(self.layout.side_tids()).rev() {
-            next = self.push(Side { owner: number, kind: TIDS, next, list: Vec::new(), tids: tids.to_vec() })?;
+        for tids in tids.chunks(self.layout.side_tids(digest.is_some())).rev() {
+            next =
+                self.push(Side { owner: number, kind: TIDS, next, list: Vec::new(), tids: tids.to_vec(), digest })?;
         }
         Ok(next)
     }
@@ -226,10 +239,11 @@ impl Sides {
             let mut page = pages.init(block, Kind::Side, if full { UNLISTED } else { NONE });
             for (at, entry) in entries.iter().enumerate() {
                 let mut side = self.layout.side_mut(&mut page, at);
-                side.init(entry.owner, 0, entry.kind, entry.next);
                 if entry.kind == TIDS {
+                    side.init_rows(entry.owner, 0, entry.digest, entry.next);
                     side.set_tids(entry.tids.iter().copied());
                 } else {
+                    side.init(entry.owner, 0, entry.kind, entry.next);
                     side.set_list(&entry.list);
                 }
             }

@@ -18,7 +18,7 @@ use crate::embedding::{Embedding, different_dims};
 use crate::error::{OrRaise, SqlError, SqlResult, out_of_memory};
 use crate::index::keys::{KeyColumns, Kinds};
 use crate::index::maintain::{VectorKind, Workspace, attach, conflict, insert_row};
-use crate::index::pages::{Graph, Layout, Meta, Opened, Tid, Why, encode, layout_for, level};
+use crate::index::pages::{Graph, Layout, Meta, Opened, Tid, Why, digest, encode, layout_for, level};
 use crate::index::plan::options::Options;
 use crate::storage::{Change, Hints, Index, Kind, Logging};
 use crew::Crew;
@@ -31,8 +31,9 @@ use vs_filter::{Keys, KeysBuf, SIGNED};
 use vs_graph::{Arena, BLOCK, BlockBuilder, NONE, Params};
 use vs_quantize::{Metric, Scratch, Space};
 
-/// Bytes a node needs besides what the arena counts: its order, its new number, and marks while it is written.
-const NODE_OVERHEAD: usize = 40;
+/// Bytes a node needs besides what the arena counts: the digest of its vector, its order, its new number, and marks while it
+/// is written.
+const NODE_OVERHEAD: usize = 48;
 
 /// The phases that `pg_stat_progress_create_index` shows; 1 is PostgreSQL's own "initializing".
 const PHASE_GRAPH: i64 = 2;
@@ -135,6 +136,8 @@ struct Build {
     indexed: u64,
     scratch: Scratch,
     stage: Stage,
+    /// The digests of the vectors in memory, in the order in which they were published.
+    digests: Vec<u64>,
     /// Rows without a place in the graph, written after it.
     unplaced: Vec<(Tid, Why)>,
 }
@@ -222,6 +225,8 @@ impl Build {
                     Err(_) if skipped => return self.set_aside(tid, Why::Zero),
                     pushed => pushed?,
                 };
+                self.digests.try_reserve(1).map_err(|_| no_memory())?;
+                self.digests.push(digest(embedding));
             }
             Stage::Pages(pages) => {
                 if !insert_row(&mut pages.graph, &mut pages.workspace, embedding, self.keys.keys(), tid)? {
@@ -294,7 +299,7 @@ impl Build {
         }
         let (arena, joined): (_, Vec<Joined>) = crew.finish()?;
         show_phase(PHASE_WRITE);
-        flush(self.index, &layout, self.options.filled(layout.per_page()), &arena, joined, self.tag())
+        flush(self.index, &layout, self.options.filled(layout.per_page()), &arena, joined, &self.digests, self.tag())
     }
 
     /// Leaves memory for pages.
@@ -424,6 +429,7 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
         indexed: 0,
         scratch: Scratch::default(),
         stage: Stage::Empty,
+        digests: Vec::new(),
         unplaced: Vec::new(),
     };
     if let Some(dims) = state.declared {

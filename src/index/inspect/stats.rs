@@ -4,7 +4,7 @@ use super::held::Held;
 use crate::embedding::literal::tag_text;
 use crate::error::{OrRaise, SqlResult};
 use crate::index::maintain::{live, traverse};
-use crate::index::pages::{Graph, Opened, Place, TIDS, Tid};
+use crate::index::pages::{Graph, Opened, Place, SideRef, Tid};
 use crate::returned::{Returned, column, record};
 use crate::storage::{Kind, Logging};
 use pgrx::prelude::*;
@@ -52,7 +52,7 @@ impl Counts {
                 counts.levels[level] += 1;
             }
             for at in 0..layout.sides(page) {
-                if let Some(entry) = layout.side(page, at).filter(|entry| entry.kind() == TIDS) {
+                if let Some(entry) = layout.side(page, at).filter(SideRef::has_rows) {
                     counts.count_rows(entry.tids());
                 }
             }

@@ -9,7 +9,7 @@ use super::bind::{VectorKind, bind, rebind};
 use crate::embedding::Embedding;
 use crate::error::{OrRaise, SqlResult};
 use crate::index::keys::{self, KeyColumns};
-use crate::index::pages::{Graph, NewRow, Opened, Tid, Why, encode, level};
+use crate::index::pages::{Graph, NewRow, Opened, Tid, Why, digest, encode, level};
 use crate::storage::{Barrier, Index, Logging, Mode};
 use pgrx::prelude::*;
 use std::cell::RefCell;
@@ -47,6 +47,7 @@ pub fn insert_row(
     };
     workspace.row.header = header;
     workspace.row.keys.copy(keys);
+    workspace.row.digest = digest(embedding);
     workspace.row.tid = Some(tid);
     opened.space().probe(header.with(&workspace.row.code), &mut workspace.query);
     std::mem::swap(&mut graph.row, &mut workspace.row);

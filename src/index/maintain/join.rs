@@ -4,8 +4,8 @@
 //! number, adding one changes the node's page and at most one other.
 
 use crate::error::SqlResult;
-use crate::index::pages::{Graph, INLINE_TIDS, NodeRef, Place, TIDS, Tid, too_large};
-use vs_graph::NodeId;
+use crate::index::pages::{Graph, INLINE_TIDS, NodeRef, Place, SideRef, TIDS, Tid, too_large};
+use vs_graph::{NONE, NodeId};
 
 impl Graph {
     /// Adds the row that is being inserted to the node `id`, which stands for the same vector; false if it does not any
@@ -27,8 +27,11 @@ impl Graph {
             let Some((generation, inline, overflow)) = found.flatten() else { return Ok(false) };
             let room_inline = inline < INLINE_TIDS;
             let room_aside = !room_inline
-                && self.nodes.with_side(overflow, id, generation, TIDS, |entry| entry.count() < layout.side_tids())?
-                    == Some(true);
+                && self.nodes.with_side(overflow, id, generation, TIDS, |entry| self.fits(&entry))? == Some(true);
+            // A chain of rows that are alike stays one until another comes.
+            let alike = overflow == NONE
+                || self.nodes.with_side(overflow, id, generation, TIDS, |entry| entry.digest())?.flatten()
+                    == Some(self.row.digest);
             // Which pages: the node's own, and unless there is room in it the one with its first entry or a new one.
             let side = if room_inline {
                 None
@@ -60,10 +63,7 @@ impl Graph {
                 }
                 Some(side) if room_aside => {
                     let entry = layout.side(pages.page(side.block), side.at);
-                    let Some(entry) = entry.filter(|e| e.is(id, generation, TIDS) && e.count() < layout.side_tids())
-                    else {
-                        continue;
-                    };
+                    let Some(entry) = entry.filter(|e| e.is(id, generation, TIDS) && self.fits(e)) else { continue };
                     tids.extend(entry.tids());
                     tids.push(tid);
                     layout.side_mut(&mut pages.page_mut(side.block), side.at).set_tids(tids.drain(..));
@@ -73,7 +73,7 @@ impl Graph {
                     let number = layout.side_id(Place { block: side.block, at }).ok_or_else(too_large)?;
                     let mut page = pages.page_mut(side.block);
                     let mut entry = layout.side_mut(&mut page, at);
-                    entry.init(id, generation, TIDS, overflow);
+                    entry.init_rows(id, generation, alike.then_some(self.row.digest), overflow);
                     entry.set_tids(std::iter::once(tid));
                     head = Some(number);
                 }
@@ -96,5 +96,10 @@ impl Graph {
             pages.commit();
             return Ok(true);
         }
+    }
+
+    /// Whether the row that is being inserted can go into that entry of its node.
+    fn fits(&self, entry: &SideRef<'_>) -> bool {
+        entry.count() < entry.capacity() && entry.digest().is_none_or(|digest| digest == self.row.digest)
     }
 }

@@ -281,7 +281,8 @@ impl<'a> Vacuum<'a> {
                 }
                 for at in 0..layout.sides(page) {
                     if let Some(entry) = layout.side(page, at)
-                        && (1..TIDS).contains(&entry.kind())
+                        && entry.kind() > 0
+                        && !entry.has_rows()
                         && !self.dead.contains(entry.owner())
                         && entry.list().any(|member| self.dead.contains(member))
                     {

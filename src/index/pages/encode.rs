@@ -50,3 +50,16 @@ pub fn encode(
         Err(error) => Err(SqlError::new(PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, error.to_string())),
     }
 }
+
+/// A digest of the vector itself: embeddings with the same one have the same elements, bit by bit. Multiplied and folded
+/// eight bytes at a time; it lies in indexes, so it must never change.
+pub fn digest(embedding: &Embedding<'_>) -> u64 {
+    let fold = |hash: u64, word: u64| {
+        let product = u128::from(hash ^ word) * 0x9e37_79b9_7f4a_7c15;
+        (product as u64) ^ (product >> 64) as u64
+    };
+    embedding.elements().chunks(4).fold(embedding.dims() as u64, |hash, chunk| {
+        let word = chunk.iter().fold(0, |word, element| word << 16 | u64::from(element.to_bits()));
+        fold(fold(hash, word), 0x2545_f491_4f6c_dd1d)
+    })
+}

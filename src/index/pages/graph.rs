@@ -39,6 +39,8 @@ pub struct NewRow {
     pub header: Header,
     /// The words of the key columns.
     pub keys: KeysBuf,
+    /// The digest of the vector.
+    pub digest: u64,
     /// The row.
     pub tid: Option<Tid>,
 }

@@ -28,14 +28,14 @@
 //! |---|---|---|
 //! | 0 | 4 | the node it belongs to |
 //! | 4 | 2 | that node's generation |
-//! | 6 | 1 | layer of the list; 255 for TIDs; 0 if free |
+//! | 6 | 1 | layer of the list; 255 for TIDs, 254 for TIDs of rows with the very same vector; 0 if free |
 //! | 7 | 1 | number of nodes or TIDs in it |
 //! | 8 | 4 | the next entry: of the layer above, or with more TIDs |
-//! | 12 | 4 m, at least 60 | node numbers or TIDs |
+//! | 12 | 4 m, at least 60 | node numbers or TIDs (254: after 8 bytes of the vector's digest) |
 //!
 //! Bit 15 of a TID's offset marks a row that a scan has found dead to everybody.
 
-use super::slots::{NodeMut, NodeRef, SIDE_DATA, Shape, SideMut, SideRef};
+use super::slots::{ALIKE, NodeMut, NodeRef, SIDE_DATA, Shape, SideMut, SideRef, TIDS, rows_at};
 use super::tid::TID;
 use crate::storage::{Block, CAPACITY, Kind, Page, PageMut};
 use vs_graph::{NONE, NodeId};
@@ -104,9 +104,9 @@ impl Layout {
         self.sides_per_page
     }
 
-    /// TIDs in a side entry.
-    pub fn side_tids(&self) -> usize {
-        (self.side - SIDE_DATA) / TID
+    /// TIDs in a side entry, of rows that are alike or not.
+    pub fn side_tids(&self, alike: bool) -> usize {
+        (self.side - rows_at(if alike { ALIKE } else { TIDS })) / TID
     }
 
     /// One more than the highest node number in a file of `blocks` pages.

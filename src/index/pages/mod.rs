@@ -20,7 +20,7 @@ mod slots;
 mod tid;
 mod unplaced;
 
-pub use encode::{encode, layout_for, level};
+pub use encode::{digest, encode, layout_for, level};
 pub use graph::{Graph, NewRow, UNLISTED};
 pub use lap::Lap;
 pub use layout::{Layout, Place};

@@ -206,7 +206,6 @@ impl Nodes {
     /// come to the end is repeated if the count has changed, which takes a removal within the moment between two reads; if it
     /// has not, the chain is damaged.
     pub fn tids(&self, id: NodeId, generation: u16, out: &mut Vec<Tid>) -> SqlResult<Option<u16>> {
-        let layout = self.opened.layout;
         loop {
             pgrx::check_for_interrupts!();
             out.clear();
@@ -230,11 +229,11 @@ impl Nodes {
                 pgrx::check_for_interrupts!();
                 let mut no_memory = false;
                 let next = self.with_side(side, id, generation, TIDS, |entry| {
-                    no_memory = out.try_reserve(layout.side_tids()).is_err();
+                    no_memory = out.try_reserve(entry.capacity()).is_err();
                     if !no_memory {
                         out.extend(entry.tids());
                     }
-                    (entry.count() <= layout.side_tids()).then_some(entry.next())
+                    (entry.count() <= entry.capacity()).then_some(entry.next())
                 })?;
                 if no_memory {
                     return Err(out_of_memory("reading the rows of a vector"));
@@ -258,6 +257,30 @@ impl Nodes {
                 return Err(self.opened.damaged(&format!("the rows of node {id} are not where it says")));
             }
         }
+    }
+
+    /// As [`tids`](Self::tids), but where a node has many rows and those beyond the first are alike, only the first, and the
+    /// entry where the chain of the others begins.
+    pub fn tids_or_chain(
+        &self,
+        id: NodeId,
+        generation: u16,
+        out: &mut Vec<Tid>,
+    ) -> SqlResult<Option<(u16, Option<u32>)>> {
+        out.clear();
+        let found = self.with_node(id, |_, node| {
+            out.extend(node.tids());
+            (node.generation(), node.removals(), node.overflow())
+        })?;
+        if let Some((found, removals, head)) = found
+            && found == generation
+            && head != NONE
+            && self.with_side(head, id, generation, TIDS, |entry| entry.digest().is_some() && entry.next() != NONE)?
+                == Some(true)
+        {
+            return self.sensible(id, out).map(|()| Some((removals, Some(head))));
+        }
+        Ok(self.tids(id, generation, out)?.map(|removals| (removals, None)))
     }
 
     /// Checks addresses of rows that were read from node `id`.

@@ -50,6 +50,13 @@ pub(super) const SIDE_DATA: usize = 12;
 /// [`SideRef::kind`] of an entry with TIDs.
 pub const TIDS: u8 = 255;
 
+/// [`SideRef::kind`] of an entry with TIDs of rows that have the very same vector, whose digest stands before them. All
+/// entries behind it in its chain are of that kind, with that digest.
+pub const ALIKE: u8 = 254;
+
+/// The size of a digest.
+const DIGEST: usize = 8;
+
 /// The word at `at`, [`NONE`] where there is none.
 #[inline]
 pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -339,9 +346,26 @@ impl<'a> SideRef<'a> {
         self.bytes[6]
     }
 
-    /// Whether it is `kind` and belongs to that node.
+    /// Whether it is `kind` and belongs to that node; with [`TIDS`], whether there are rows in it, alike or not.
     pub fn is(&self, owner: NodeId, generation: u16, kind: u8) -> bool {
-        self.kind() == kind && self.owner() == owner && self.generation() == generation
+        let of_kind = self.kind() == kind || kind == TIDS && self.kind() == ALIKE;
+        of_kind && self.owner() == owner && self.generation() == generation
+    }
+
+    /// Whether there are rows in it.
+    pub fn has_rows(&self) -> bool {
+        self.kind() >= ALIKE
+    }
+
+    /// The digest of the vector that all of its rows, and all behind it, have; `None` if they may differ.
+    pub fn digest(&self) -> Option<u64> {
+        let bytes = self.bytes[SIDE_DATA..].first_chunk::<DIGEST>()?;
+        (self.kind() == ALIKE).then(|| u64::from_le_bytes(*bytes))
+    }
+
+    /// The rows it has room for.
+    pub fn capacity(&self) -> usize {
+        (self.bytes.len() - rows_at(self.kind())) / TID
     }
 
     /// The entry after it.
@@ -363,8 +387,13 @@ impl<'a> SideRef<'a> {
 
     /// The TIDs in it.
     pub fn tids(&self) -> impl Iterator<Item = Tid> + use<'a> {
-        self.bytes[SIDE_DATA..].chunks_exact(TID).take(self.count()).map(Tid::read)
+        self.bytes[rows_at(self.kind())..].chunks_exact(TID).take(self.count()).map(Tid::read)
     }
+}
+
+/// Where the rows of an entry of `kind` begin.
+pub(super) fn rows_at(kind: u8) -> usize {
+    if kind == ALIKE { SIDE_DATA + DIGEST } else { SIDE_DATA }
 }
 
 /// A side entry being written.
@@ -387,6 +416,14 @@ impl<'a> SideMut<'a> {
         put_u32(self.bytes, 8, next);
     }
 
+    /// Makes it an empty one for rows of a node; alike if there is a digest.
+    pub fn init_rows(&mut self, owner: NodeId, generation: u16, digest: Option<u64>, next: u32) {
+        self.init(owner, generation, if digest.is_some() { ALIKE } else { TIDS }, next);
+        if let Some(digest) = digest {
+            self.bytes[SIDE_DATA..SIDE_DATA + DIGEST].copy_from_slice(&digest.to_le_bytes());
+        }
+    }
+
     /// Frees it.
     pub fn free(&mut self) {
         self.bytes.fill(0);
@@ -407,7 +444,8 @@ impl<'a> SideMut<'a> {
     /// Replaces the TIDs.
     pub fn set_tids(&mut self, tids: impl Iterator<Item = Tid>) {
         let mut count = 0;
-        for (bytes, tid) in self.bytes[SIDE_DATA..].chunks_exact_mut(TID).zip(tids) {
+        let at = rows_at(self.bytes[6]);
+        for (bytes, tid) in self.bytes[at..].chunks_exact_mut(TID).zip(tids) {
             tid.write(bytes);
             count += 1;
         }

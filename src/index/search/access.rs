@@ -1,5 +1,6 @@
 //! The access method's functions for scans: between PostgreSQL's descriptor and a [`Scan`].
 
+use super::alike::Table;
 use super::filter::conditions;
 use super::scan::Scan;
 use crate::embedding::Embedding;
@@ -73,8 +74,9 @@ pub unsafe extern "C-unwind" fn amgettuple(
         } else if (*scan).kill_prior_tuple && !(*scan).xactStartedInRecovery {
             state.kill_current();
         }
-        let Some((tid, bound)) = state.advance((*scan).ignore_killed_tuples).or_raise() else { return false };
-        (*scan).xs_heaptid = tid.to_pointer();
+        let table = Table::of(scan);
+        let Some(row) = state.advance((*scan).ignore_killed_tuples, &table).or_raise() else { return false };
+        (*scan).xs_heaptid = row.tid.to_pointer();
         (*scan).xs_recheck = state.rechecks();
         let count = (*scan).numberOfOrderBys as usize;
         if count > 0 {
@@ -82,11 +84,11 @@ pub unsafe extern "C-unwind" fn amgettuple(
             let nulls = std::slice::from_raw_parts_mut((*scan).xs_orderbynulls, count);
             // Of further keys nothing is known but that no value is less than minus infinity.
             values.fill(pg_sys::Datum::from(f64::NEG_INFINITY.to_bits()));
-            nulls.fill(bound.is_none());
-            if let Some(bound) = bound {
+            nulls.fill(row.bound.is_none());
+            if let Some(bound) = row.bound {
                 values[0] = pg_sys::Datum::from(bound.to_bits());
             }
-            (*scan).xs_recheckorderby = true;
+            (*scan).xs_recheckorderby = !(row.is_exact && count == 1);
         }
         true
     }

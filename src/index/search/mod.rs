@@ -6,10 +6,12 @@
 //! | `scan` | rows in the order of a lower bound of their distance, until there are no more |
 //! | `near` | the first stage: a search of the graph |
 //! | `pass` | the second: all codes, nearest first |
+//! | `alike` | many rows with the very same vector |
 //! | `filter` | what it filters by |
 //! | `kill` | marking rows that a scan found dead to everybody |
 
 mod access;
+mod alike;
 mod filter;
 mod kill;
 mod near;

@@ -33,6 +33,8 @@ pub struct Near {
 pub enum Step {
     /// A node, and the lower bound of its rows' distance.
     Node(f64, Candidate),
+    /// None that comes before the bound that was asked for.
+    Later,
     /// The beam must be widened first.
     Wanting,
 }
@@ -55,11 +57,16 @@ impl Near {
         self.rank(nodes, query)
     }
 
-    /// The next node. In strict order one whose turn has passed is left out, and what lies beyond the horizon waits
+    /// The next node with a bound below `before`. In strict order one whose turn has passed is left out, and what lies beyond the horizon waits
     /// unless `final_round` says that nothing more will be searched for.
-    pub fn step(&mut self, strict: bool, final_round: bool) -> SqlResult<Step> {
+    pub fn step(&mut self, strict: bool, final_round: bool, before: f64) -> SqlResult<Step> {
+        let horizon = if strict && !final_round { self.horizon } else { f64::INFINITY };
         while let Some(&(bound, candidate)) = self.bounds.get(self.next) {
-            if strict && !final_round && bound > self.horizon {
+            if bound.min(horizon) >= before {
+                self.last = self.last.max(before);
+                return Ok(Step::Later);
+            }
+            if bound > horizon {
                 break;
             }
             self.next += 1;
@@ -72,6 +79,10 @@ impl Near {
             self.handed_out.push(candidate.id);
             self.last = self.last.max(bound);
             return Ok(Step::Node(bound, candidate));
+        }
+        if before <= horizon && before < f64::INFINITY {
+            self.last = self.last.max(before);
+            return Ok(Step::Later);
         }
         Ok(Step::Wanting)
     }

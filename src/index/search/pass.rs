@@ -110,10 +110,14 @@ impl Pass {
         Ok(())
     }
 
-    /// The nearest node that has not been handed out.
-    pub fn next(&mut self, nodes: &Nodes, query: &Query) -> SqlResult<Option<Bounded>> {
+    /// The nearest node that has not been handed out, if its bound is below `before`.
+    pub fn next(&mut self, nodes: &Nodes, query: &Query, before: f64) -> SqlResult<Option<Bounded>> {
         loop {
-            if let Some(found) = self.nearest.pop() {
+            if let Some(&found) = self.nearest.last() {
+                if found.bound >= before {
+                    return Ok(None);
+                }
+                self.nearest.pop();
                 self.marks.insert(found.id)?;
                 return Ok(Some(found));
             }

@@ -18,6 +18,7 @@
 //! generation still is the one that was scored. A slot that was freed and used again meanwhile holds a row too new for
 //! this scan's snapshot.
 
+use super::alike::{Alike, Table};
 use super::kill::Kills;
 use super::near::{Near, Step};
 use super::pass::Pass;
@@ -70,6 +71,16 @@ enum Stage {
     End,
 }
 
+/// A row that a scan hands out.
+pub struct Row {
+    /// Where it is.
+    pub tid: Tid,
+    /// The lower bound of its distance; `None` if that is NULL.
+    pub bound: Option<f64>,
+    /// Whether the bound is the distance.
+    pub is_exact: bool,
+}
+
 /// A scan.
 pub struct Scan {
     nodes: Option<Nodes>,
@@ -77,8 +88,11 @@ pub struct Scan {
     work: Workspace,
     /// The next of `work.tids`.
     next_tid: usize,
-    /// The bound of the rows in `work.tids`.
+    /// The bound of the rows in `work.tids`, and whether it is their very distance.
     bound: Option<f64>,
+    is_exact: bool,
+    /// Rows that are alike and whose turn has not come.
+    alike: Vec<Alike>,
     /// Rows handed out that were not found dead to everybody.
     returned: usize,
     /// Whether the query is NULL, and with it all distances.
@@ -116,6 +130,8 @@ impl Scan {
             work: SPARE.with_borrow_mut(Vec::pop).unwrap_or_default(),
             next_tid: 0,
             bound: None,
+            is_exact: false,
+            alike: Vec::new(),
             returned: 0,
             is_for_null: false,
             current: None,
@@ -140,6 +156,7 @@ impl Scan {
         self.returned = 0;
         self.current = None;
         self.on_page.clear();
+        self.alike.clear();
         self.work.tids.clear();
         Ok(())
     }
@@ -197,8 +214,8 @@ impl Scan {
         near.start(nodes, prepared, options::ef_search())
     }
 
-    /// The next row and its bound; no bound if distances are NULL.
-    pub fn advance(&mut self, ignore_killed: bool) -> SqlResult<Option<(Tid, Option<f64>)>> {
+    /// The next row.
+    pub fn advance(&mut self, ignore_killed: bool, table: &Table) -> SqlResult<Option<Row>> {
         loop {
             while let Some(&tid) = self.work.tids.get(self.next_tid) {
                 self.next_tid += 1;
@@ -207,11 +224,11 @@ impl Scan {
                 }
                 self.current = Some(tid.plain());
                 self.returned += 1;
-                return Ok(Some((tid.plain(), self.bound)));
+                return Ok(Some(Row { tid: tid.plain(), bound: self.bound, is_exact: self.is_exact }));
             }
             match self.stage {
-                Stage::Near => self.next_near()?,
-                Stage::Pass => self.next_in_pass()?,
+                Stage::Near => self.next_near(table)?,
+                Stage::Pass => self.next_in_pass(table)?,
                 Stage::Everything(at) => self.next_of_all(at)?,
                 Stage::Unplaced(why, at) => self.next_unplaced(why, at)?,
                 Stage::Start | Stage::End => return Ok(None),
@@ -220,15 +237,21 @@ impl Scan {
     }
 
     /// Reads the rows of the next node that the search has found. When it has found all that it is worth, a pass goes on.
-    fn next_near(&mut self) -> SqlResult<()> {
+    fn next_near(&mut self, table: &Table) -> SqlResult<()> {
         let strict = options::iterative_scan() == IterativeScan::StrictOrder;
         let off = options::iterative_scan() == IterativeScan::Off;
         loop {
+            let before = self.nearest_alike();
             let Workspace { near, pass, query, .. } = &mut self.work;
             let Some(nodes) = &mut self.nodes else { return self.end() };
-            match near.step(strict, off)? {
+            match near.step(strict, off, before)? {
                 Step::Node(bound, candidate) => {
-                    if self.read(candidate.id, candidate.stamp, Some(bound))? {
+                    if self.read_or_put_aside(candidate.id, candidate.stamp, bound, table)? {
+                        return Ok(());
+                    }
+                }
+                Step::Later => {
+                    if self.read_alike()? {
                         return Ok(());
                     }
                 }
@@ -253,16 +276,23 @@ impl Scan {
     }
 
     /// Reads the rows of the next node of a pass.
-    fn next_in_pass(&mut self) -> SqlResult<()> {
+    fn next_in_pass(&mut self, table: &Table) -> SqlResult<()> {
         loop {
+            let before = self.nearest_alike();
             let Workspace { pass, query, .. } = &mut self.work;
             let Some(nodes) = &self.nodes else { return self.end() };
-            let Some(found) = pass.next(nodes, query)? else {
+            let Some(found) = pass.next(nodes, query, before)? else {
+                if before < f64::INFINITY {
+                    if self.read_alike()? {
+                        return Ok(());
+                    }
+                    continue;
+                }
                 self.unplaced = pass.unplaced();
                 self.stage = Stage::Unplaced(Why::Zero, 0);
                 return Ok(());
             };
-            if self.read(found.id, found.generation, Some(found.bound))? {
+            if self.read_or_put_aside(found.id, found.generation, found.bound, table)? {
                 return Ok(());
             }
         }
@@ -314,7 +344,7 @@ impl Scan {
         self.next_tid = 0;
         // Whether a distance is NaN or NULL depends on the query, too.
         self.bound = (why == Why::Zero && !self.is_for_null).then_some(f64::NAN);
-        self.node = None;
+        (self.is_exact, self.node) = (false, None);
         self.stage = Stage::Unplaced(why, at + 1);
         Ok(())
     }
@@ -324,12 +354,55 @@ impl Scan {
         Ok(())
     }
 
+    /// As [`read`](Self::read); but of a node with many rows that are alike only the first come next, and the others when
+    /// it is the turn of their distance.
+    fn read_or_put_aside(&mut self, id: NodeId, generation: u16, bound: f64, table: &Table) -> SqlResult<bool> {
+        let Some(nodes) = &self.nodes else { return Ok(false) };
+        let tids = &mut self.work.tids;
+        self.next_tid = 0;
+        let Some((removals, chain)) = nodes.tids_or_chain(id, generation, tids)? else {
+            tids.clear();
+            return Ok(false);
+        };
+        if let Some(head) = chain {
+            let mut first = Vec::new();
+            match Alike::find(nodes, (id, generation), head, table, &mut first)? {
+                Some(alike) if alike.distance.is_finite() => self.alike.push(alike),
+                // An order among what is not a number there is none, so they come as they are.
+                Some(_) => return self.read(id, generation, Some(bound)),
+                None => {}
+            }
+        }
+        (self.bound, self.is_exact, self.node) = (Some(bound), false, Some((id, generation, removals)));
+        Ok(!tids.is_empty())
+    }
+
+    /// The distance of the nearest rows that are alike and wait; infinite if there are none.
+    fn nearest_alike(&self) -> f64 {
+        self.alike.iter().fold(f64::INFINITY, |least, alike| least.min(alike.distance))
+    }
+
+    /// Makes the rows of an entry of the nearest that are alike those that come next; false if there are none left.
+    fn read_alike(&mut self) -> SqlResult<bool> {
+        let nearest = (0..self.alike.len()).min_by(|&a, &b| self.alike[a].distance.total_cmp(&self.alike[b].distance));
+        let (Some(at), Some(nodes)) = (nearest, &self.nodes) else { return Ok(false) };
+        self.next_tid = 0;
+        self.work.tids.clear();
+        if !self.alike[at].advance(nodes, &mut self.work.tids)? {
+            self.alike.swap_remove(at);
+            self.work.tids.clear();
+            return Ok(false);
+        }
+        (self.bound, self.is_exact, self.node) = (Some(self.alike[at].distance), true, None);
+        Ok(true)
+    }
+
     /// Makes the rows of a node those that come next; false if it is not there any more.
     fn read(&mut self, id: NodeId, generation: u16, bound: Option<f64>) -> SqlResult<bool> {
         let Some(nodes) = &self.nodes else { return Ok(false) };
         let Some(removals) = nodes.tids(id, generation, &mut self.work.tids)? else { return Ok(false) };
         self.next_tid = 0;
-        (self.bound, self.node) = (bound, Some((id, generation, removals)));
+        (self.bound, self.is_exact, self.node) = (bound, false, Some((id, generation, removals)));
         Ok(true)
     }
 
