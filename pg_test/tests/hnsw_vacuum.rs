@@ -123,7 +123,8 @@ fn a_thousand_identical_vectors_are_all_found() {
 #[test]
 fn identical_vectors_under_the_inner_product() {
     let (mut session, same) = with_duplicates("vacuum_same_ip", Metric::InnerProduct);
-    // The nearest to a vector need not be itself here, so duplicates are found by what they are near to.
+    let nodes = stat(&mut session, "by_likeness", "nodes");
+    assert!((9001..=9003).contains(&nodes), "{nodes} nodes: a vector has one, however many rows have it");
     let search = Search::of("items", Metric::InnerProduct, 1000, "id >= 10000");
     run(&mut session, "SET vs_hnsw.iterative_scan = relaxed_order; SET vs_hnsw.ef_search = 1000");
     prefer_index(&mut session);

@@ -12,11 +12,12 @@
 //! not found.
 
 use crate::Params;
+use crate::blend::{Blend, outshone};
 use crate::link::Linker;
 use crate::search::Beam;
 use crate::select::select;
 use crate::storage::{Candidate, Entry, MAX_LEVEL, NodeId, StorageMut};
-use vs_quantize::Query;
+use vs_quantize::{Measure, Query};
 
 /// How often a node that found no neighbours looks again before it is left for [`Reach`](crate::Reach) to attach. It finds
 /// none where all that it came to is dead, and looks again where another node has become the entry point since: that one is
@@ -42,6 +43,20 @@ pub struct Inserter {
     lists: Vec<Vec<NodeId>>,
     spare: Vec<NodeId>,
     linker: Linker,
+    product: Product,
+}
+
+/// What a search by product finds for the node, where searches are by product.
+#[derive(Debug, Default)]
+struct Product {
+    query: Query,
+    starts: Vec<Candidate>,
+    found: Vec<Candidate>,
+    /// Numbers and scored candidates, for their distances.
+    ids: Vec<NodeId>,
+    scored: Vec<Candidate>,
+    blend: Blend,
+    outshone: bool,
 }
 
 impl Inserter {
@@ -98,6 +113,11 @@ impl Inserter {
         let top = level.min(entry.level);
         self.lists.resize_with(usize::from(top) + 1, Vec::new);
         self.beam.descend(storage, query, entry, top, &mut self.starts)?;
+        let by_product = storage.measure() == Measure::Product;
+        if by_product {
+            query.measured_by(Measure::Product, &mut self.product.query);
+            self.beam.descend(storage, &self.product.query, entry, top, &mut self.product.starts)?;
+        }
         for layer in (0..=top).rev() {
             self.beam.search_layer(storage, query, layer, &self.starts, params.ef_construction)?;
             self.beam.take(&mut self.candidates);
@@ -113,9 +133,23 @@ impl Inserter {
                 }
             }
             self.candidates.retain(|c| Some(c.id) != own);
-            self.linker.gather(storage, &self.candidates, layer)?;
             let list = &mut self.lists[usize::from(layer)];
-            select(storage, &self.candidates, params.m, list, &mut self.spare)?;
+            if by_product {
+                self.product.search(storage, &mut self.beam, params, query, layer, &self.candidates)?;
+                self.product.found.retain(|c| Some(c.id) != own);
+                self.linker.gather(storage, self.candidates.iter().chain(&self.product.found), layer)?;
+                self.product.blend.choose(
+                    storage,
+                    &self.candidates,
+                    &self.product.found,
+                    params.m,
+                    self.product.outshone,
+                    list,
+                )?;
+            } else {
+                self.linker.gather(storage, &self.candidates, layer)?;
+                select(storage, &self.candidates, params.m, list, &mut self.spare)?;
+            }
         }
         Ok(None)
     }
@@ -125,6 +159,39 @@ impl Inserter {
         for (layer, list) in self.lists.iter().enumerate().rev() {
             self.linker.link(storage, params, list, layer as u8, id)?;
         }
+        Ok(())
+    }
+}
+
+impl Product {
+    /// Finds the largest products on `layer`, and puts distances for keys: those of `near`, or computed from `query`.
+    fn search<S: StorageMut>(
+        &mut self,
+        storage: &mut S,
+        beam: &mut Beam,
+        params: &Params,
+        query: &Query,
+        layer: u8,
+        near: &[Candidate],
+    ) -> Result<(), S::Error> {
+        beam.search_layer(storage, &self.query, layer, &self.starts, params.ef_construction)?;
+        beam.take(&mut self.found);
+        self.outshone = outshone(self.query.own_key(), self.found.iter().map(|c| c.key), params.m);
+        if !self.found.is_empty() {
+            self.starts.clone_from(&self.found);
+        }
+        self.ids.clear();
+        self.ids.extend(self.found.iter().map(|c| c.id).filter(|&id| near.iter().all(|c| c.id != id)));
+        self.scored.clear();
+        storage.score(query, &self.ids, &mut self.scored)?;
+        self.scored.extend(near);
+        self.scored.sort_unstable_by_key(|c| c.id);
+        for candidate in &mut self.found {
+            let at = self.scored.binary_search_by_key(&candidate.id, |c| c.id);
+            candidate.key = at.map_or(f32::INFINITY, |at| self.scored[at].key);
+        }
+        // Without those that are gone by now.
+        self.found.retain(|candidate| candidate.key < f32::INFINITY);
         Ok(())
     }
 }

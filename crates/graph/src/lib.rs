@@ -10,6 +10,7 @@
 //! | `storage` | the traits: what the algorithms ask of the place where nodes are kept |
 //! | `search` | best-first search of a layer, resumable; the descent through the layers |
 //! | `select` | which candidates become neighbours |
+//! | `blend` | the same for inner products |
 //! | `link` | changing lists by compare-and-replace |
 //! | `insert` | a new node: node first, links back after, entry point last |
 //! | `repair` | lists without their removed members |
@@ -49,6 +50,7 @@
 #![forbid(unsafe_code)]
 
 mod arena;
+mod blend;
 mod insert;
 mod link;
 mod order;

@@ -11,7 +11,7 @@ use crate::link::Linker;
 use crate::search::Beam;
 use crate::storage::{Candidate, NodeId, StorageMut};
 use crate::visited::Visited;
-use vs_quantize::Query;
+use vs_quantize::{Measure, Query};
 
 /// Repairs lists; reusable memory.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Repairer {
     linker: Linker,
     beam: Beam,
     query: Query,
+    /// The same by product, where searches are by product.
+    product: Query,
     seen: Visited,
     old: Vec<NodeId>,
     /// Removed nodes whose lists are still to be read.
@@ -113,14 +115,18 @@ impl Repairer {
         if !storage.probe(id, &mut self.query)? {
             return Ok(());
         }
-        let mut starts = std::mem::take(&mut self.found);
-        self.beam.descend(storage, &self.query, entry, level, &mut starts)?;
-        self.beam.search_layer(storage, &self.query, level, &starts, params.ef_construction)?;
-        self.found = starts;
-        self.beam.take(&mut self.found);
-        for candidate in &self.found {
-            if candidate.id != id && !gone(candidate.id) && !self.remaining.contains(&candidate.id) {
-                self.remaining.push(candidate.id);
+        let by_product = storage.measure() == Measure::Product;
+        if by_product {
+            self.query.measured_by(Measure::Product, &mut self.product);
+        }
+        for query in [&self.query, &self.product].into_iter().take(1 + usize::from(by_product)) {
+            self.beam.descend(storage, query, entry, level, &mut self.found)?;
+            self.beam.search_layer(storage, query, level, &self.found, params.ef_construction)?;
+            self.beam.take(&mut self.found);
+            for candidate in &self.found {
+                if candidate.id != id && !gone(candidate.id) && !self.remaining.contains(&candidate.id) {
+                    self.remaining.push(candidate.id);
+                }
             }
         }
         Ok(())

@@ -9,6 +9,12 @@
 //! frontier as it stands: the same walk as a search with the larger `ef` from the start, with no distance computed
 //! twice. When nothing is left every node reachable has been handed out once.
 //!
+//! **Inner products** obey no triangle inequality: what has a larger product with the query than all that was found may
+//! hang on a node that has a smaller one. A search by product goes on from the best of what it has seen until a number of
+//! hops in a row have brought nothing: [as many as `ef`](MAX_PATIENCE). Where that is needed it finds what is missing
+//! (20,000 × 64, lengths spread over e³: recall@10 .994 for .886 with `ef` 40, and 2,386 distances for 952), and where it
+//! is not it costs little (10,000 × 3: 300 distances for 264; word vectors: 800 for 504).
+//!
 //! **Nodes that vanish.** Others may free a node between its being scored and its neighbours being asked for; of the node
 //! where a search starts that would be all that there is to go on with. The lists that led there have been repaired by
 //! then and searches start elsewhere, so the search begins again.
@@ -20,7 +26,7 @@ use crate::storage::{Candidate, Entry, NodeId, Storage};
 use crate::visited::Visited;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use vs_quantize::Query;
+use vs_quantize::{Measure, Query};
 
 /// A search under way, and the memory it reuses: no allocation once its buffers have grown to the size of the searches.
 #[derive(Debug, Default)]
@@ -41,10 +47,17 @@ pub struct Beam {
     starts: Vec<Candidate>,
     hops: usize,
     distances: usize,
+    /// How many hops in a row must bring nothing into the `ef` nearest before a run ends; 0 where keys are distances.
+    patience: usize,
+    /// The hop that brought something last.
+    improved: usize,
     /// Whether a node on the way has vanished since the layer was entered.
     lost: bool,
     starved: bool,
 }
+
+/// The most hops without a find that a search by product waits for, however large its `ef`.
+const MAX_PATIENCE: usize = 64;
 
 /// How often a search is tried while nodes vanish on its way. A node vanishes only after every list that named it has been
 /// repaired, so a search begun again meets none of those that made it begin again: each further turn needs another round
@@ -77,7 +90,8 @@ impl Beam {
                 }
             };
             let descended = self.descend(storage, query, entry, 0, &mut starts);
-            searched = descended.and_then(|()| self.search_layer(storage, query, 0, &starts, ef));
+            let patience = if query.measure() == Measure::Product { ef.min(MAX_PATIENCE) } else { 0 };
+            searched = descended.and_then(|()| self.run_layer(storage, query, 0, &starts, ef, patience));
             // The entry point may have been freed between its being read and scored, any node after it was scored.
             if searched.is_err() || !(starts.is_empty() || self.lost) {
                 break;
@@ -122,8 +136,21 @@ impl Beam {
         starts: &[Candidate],
         ef: usize,
     ) -> Result<(), S::Error> {
+        self.run_layer(storage, query, level, starts, ef, 0)
+    }
+
+    fn run_layer<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        query: &Query,
+        level: u8,
+        starts: &[Candidate],
+        ef: usize,
+        patience: usize,
+    ) -> Result<(), S::Error> {
         self.reset();
         self.ef = ef.max(1);
+        self.patience = patience;
         for &start in starts {
             if self.visited.insert(start.id) {
                 self.offer(start);
@@ -197,12 +224,14 @@ impl Beam {
         self.aside.clear();
         self.hops = 0;
         self.distances = 0;
+        self.improved = 0;
         self.lost = false;
     }
 
     fn run<S: Storage>(&mut self, storage: &mut S, query: &Query, level: u8) -> Result<(), S::Error> {
         while let Some(&Reverse(next)) = self.frontier.peek() {
-            if self.nearest.len() >= self.ef && self.nearest.peek().is_some_and(|farthest| next > *farthest) {
+            let passed = self.nearest.len() >= self.ef && self.nearest.peek().is_some_and(|farthest| next > *farthest);
+            if passed && self.hops >= self.improved + self.patience {
                 break;
             }
             self.frontier.pop();
@@ -249,18 +278,24 @@ impl Beam {
             self.frontier.push(Reverse(candidate));
             if candidate.live {
                 self.nearest.push(candidate);
+                self.improved = self.hops;
             }
             return;
         }
         let Some(mut farthest) = self.nearest.peek_mut() else { return };
         if candidate > *farthest {
-            self.rejected.push(Aside { candidate, queued: false });
+            let queued = self.patience > 0;
+            self.rejected.push(Aside { candidate, queued });
+            if queued {
+                self.frontier.push(Reverse(candidate));
+            }
             return;
         }
         self.frontier.push(Reverse(candidate));
         if candidate.live {
             let evicted = std::mem::replace(&mut *farthest, candidate);
             self.rejected.push(Aside { candidate: evicted, queued: true });
+            self.improved = self.hops;
         }
     }
 }

@@ -10,7 +10,7 @@
 //! changed by compare-and-replace only.
 
 use std::cmp::Ordering;
-use vs_quantize::{Query, Score};
+use vs_quantize::{Measure, Query, Score};
 
 /// A node's number. A storage chooses them; they need not be dense. [`NONE`] is no node.
 pub type NodeId = u32;
@@ -112,10 +112,13 @@ pub trait StorageMut: Storage {
     /// gone: the lists of nodes long dead may name a number that another node has by now, on fewer layers.
     fn gather(&mut self, ids: &[NodeId], level: u8) -> Result<(), Self::Error>;
 
-    /// Appends the key between `from` and each of `to` to `out`, infinite where a node is gone.
-    fn keys(&mut self, from: NodeId, to: &[NodeId], out: &mut Vec<f32>) -> Result<(), Self::Error>;
+    /// What searches rank candidates by.
+    fn measure(&self) -> Measure;
 
-    /// Whether the key between `node` and any of `others` is below `key`; `None` if `node` is gone.
+    /// Appends the key between `from` and each of `to` to `out`, infinite where a node is gone.
+    fn keys(&mut self, measure: Measure, from: NodeId, to: &[NodeId], out: &mut Vec<f32>) -> Result<(), Self::Error>;
+
+    /// Whether the squared distance between `node` and any of `others` is below `key`; `None` if `node` is gone.
     fn any_nearer(&mut self, node: NodeId, others: &[NodeId], key: f32) -> Result<Option<bool>, Self::Error>;
 
     /// Whether `id` is live and [stands for](Query::stands_for) the point of `query`, with the keys of the node that is
@@ -139,7 +142,8 @@ pub trait StorageMut: Storage {
         Ok(())
     }
 
-    /// Makes `query` measure distances from the node `id` and says whether there is one.
+    /// Makes `query` measure distances from the node `id`, as [`Space::probe`](vs_quantize::Space::probe) does, and says
+    /// whether there is one.
     fn probe(&mut self, id: NodeId, query: &mut Query) -> Result<bool, Self::Error>;
 
     /// Makes `entry` the place where searches start if there is none, or if the present one is on a lower layer or not

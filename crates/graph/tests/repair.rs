@@ -3,37 +3,11 @@
 mod support;
 
 use std::collections::HashSet;
-use support::{Rough, built, check_lists, clustered, recall};
-use vs_graph::{Arena, Entry, NodeId, Params, Reach, Repairer, Storage};
+use support::{Rough, built, check_lists, clustered, recall, vacuum};
+use vs_graph::{Entry, NodeId, Params, Repairer, Storage};
 use vs_quantize::Metric;
 
 const PARAMS: Params = Params { m: 16, ef_construction: 64 };
-
-/// Removes `victims` as a vacuum would: mark, move the entry point, repair every list, free, attach.
-fn vacuum<'a>(arena: &'a Arena, victims: &HashSet<NodeId>) -> Rough<'a> {
-    let mut rough = Rough::new(arena);
-    rough.dead.clone_from(victims);
-    let gone = |id: NodeId| victims.contains(&id);
-    let survivors: Vec<NodeId> = arena.ids().filter(|&id| !gone(id)).collect();
-    let highest = survivors.iter().copied().max_by_key(|&id| arena.level(id));
-    rough.entry = highest.map(|id| Entry { id, level: arena.level(id) });
-    let mut repairer = Repairer::default();
-    for &id in &survivors {
-        for level in 0..=arena.level(id) {
-            repairer.repair(&mut rough, arena.params(), id, level, &gone).unwrap();
-            assert!(!repairer.repair(&mut rough, arena.params(), id, level, &gone).unwrap(), "nothing is left to do");
-        }
-    }
-    rough.gone.clone_from(victims);
-    let mut reach = Reach::traverse(&mut rough, arena.ids().count()).unwrap();
-    for &id in &survivors {
-        assert_eq!(reach.attach(&mut rough, arena.params(), id), Ok(true));
-    }
-    let again = Reach::traverse(&mut rough, arena.ids().count()).unwrap();
-    assert!(survivors.iter().all(|&id| again.reached(id)));
-    check_lists(arena, &mut rough, &|id| !gone(id));
-    rough
-}
 
 /// Recall among the survivors of a vacuum, and of a graph built of the survivors alone.
 fn compare(victim: impl Fn(usize, &[half::f16]) -> bool) -> (f64, f64) {

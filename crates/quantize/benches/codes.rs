@@ -4,7 +4,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use half::f16;
 use std::hint::black_box;
 use vs_distance::code::CodeKernels;
-use vs_quantize::{Metric, Query, Rotation, Scratch, Space};
+use vs_quantize::{Measure, Metric, Query, Rotation, Scratch, Space};
 
 fn vector(dims: usize, seed: u32) -> Vec<f16> {
     let mut x = seed.wrapping_mul(2_654_435_761) | 1;
@@ -45,7 +45,7 @@ fn codes(criterion: &mut Criterion) {
                 bench.iter(|| space.score(black_box(&query), black_box(a)));
             });
             group.bench_function(BenchmarkId::new(format!("between {isa}"), dims), |bench| {
-                bench.iter(|| space.between(black_box(a), black_box(b)));
+                bench.iter(|| space.between(Measure::Distance, black_box(a), black_box(b)));
             });
             let score = space.score(&query, a);
             group.bench_function(BenchmarkId::new("bound", dims), |b| {

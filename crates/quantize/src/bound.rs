@@ -39,7 +39,7 @@
 //!
 //! None of the bounds is ever NaN, whatever the numbers on a damaged page are.
 
-use crate::{CodeRef, Metric, Query, Space};
+use crate::{CodeRef, Measure, Metric, Query, Space};
 use vs_distance::SUM_ERROR;
 
 /// How a code compares with a query.
@@ -66,7 +66,7 @@ impl Space {
         let header = code.header;
         let dot = self.kernels.dot_i16_i8(&query.values, code.values) as f64;
         let product = query.scale * f64::from(header.scale) * dot;
-        if self.metric() == Metric::InnerProduct {
+        if query.measure == Measure::Product {
             let (norm, error) = (header.square().sqrt(), f64::from(header.error));
             let reach = query.magnitude + query.error;
             let slack = query.error * norm + reach * error + SUM_ERROR * reach * (norm + error);
@@ -77,24 +77,26 @@ impl Space {
         Score { key, slack: (header.error + query.error_up) * (1.0 + 2.0 * f32::EPSILON) }
     }
 
-    /// The key between two codes: what [`score`](Self::score) gives for a query made by [`probe`](Self::probe).
+    /// The key between two codes: what [`score`](Self::score) gives for a query made by [`probe`](Self::probe), or by
+    /// [`measured_by`](Query::measured_by) from one.
     #[inline]
     #[must_use]
-    pub fn between(&self, a: CodeRef<'_>, b: CodeRef<'_>) -> f32 {
+    pub fn between(&self, measure: Measure, a: CodeRef<'_>, b: CodeRef<'_>) -> f32 {
         let dot = self.kernels.dot_i8_i8(a.values, b.values) as f64;
         let product = f64::from(a.header.scale) * f64::from(b.header.scale) * dot;
-        if self.metric() == Metric::InnerProduct {
-            return -product as f32;
+        match measure {
+            Measure::Distance => (a.header.square() + b.header.square() - 2.0 * product) as f32,
+            Measure::Product => -product as f32,
         }
-        (a.header.square() + b.header.square() - 2.0 * product) as f32
     }
 
     /// A number that is not above the operator's value for the vectors behind `query` and `score`, in the operator's
-    /// unit: ‖q − x‖, 1 − cos, or −⟨q, x⟩. Never NaN.
+    /// unit: ‖q − x‖, 1 − cos, or −⟨q, x⟩. Where a query measures distances under the inner product, it is not above
+    /// ‖q − x‖. Never NaN.
     #[must_use]
     pub fn lower_bound(&self, query: &Query, score: Score) -> f64 {
         let (key, slack) = (f64::from(score.key), f64::from(score.slack));
-        if self.metric() == Metric::InnerProduct {
+        if query.measure == Measure::Product {
             let bound = key - key.abs() * (1.0 - ROUNDED) - slack;
             return if bound.is_nan() { f64::NEG_INFINITY } else { bound };
         }
@@ -103,19 +105,8 @@ impl Space {
         // `max` of a NaN and 0 is 0.
         let distance = (square.max(0.0).sqrt() - slack).max(0.0);
         match self.metric() {
-            Metric::L2 => distance * (1.0 - SUM_ERROR),
-            _ => (distance * distance / 2.0 - 2.1 * SUM_ERROR).max(0.0),
-        }
-    }
-
-    /// The estimate of the operator's value that `key` stands for, in the operator's unit.
-    #[must_use]
-    pub fn estimate(&self, key: f32) -> f64 {
-        let key = f64::from(key);
-        match self.metric() {
-            Metric::L2 => key.max(0.0).sqrt(),
-            Metric::Cosine => (key / 2.0).clamp(0.0, 2.0),
-            Metric::InnerProduct => key,
+            Metric::Cosine => (distance * distance / 2.0 - 2.1 * SUM_ERROR).max(0.0),
+            Metric::L2 | Metric::InnerProduct => distance * (1.0 - SUM_ERROR),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What is kept of a vector, and what a query becomes.
 
+use crate::Measure;
+
 /// The numbers that go with the bytes of a code: 12 bytes of an index entry.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Header {
@@ -104,8 +106,8 @@ pub struct Query {
     pub(crate) error: f64,
     /// `error` rounded up, for the inner loop.
     pub(crate) error_up: f32,
-    /// The key of the code that stands for the very point t·q̃.
-    pub(crate) own_key: f32,
+    /// What keys are.
+    pub(crate) measure: Measure,
 }
 
 impl Query {
@@ -114,7 +116,25 @@ impl Query {
     #[inline]
     #[must_use]
     pub fn own_key(&self) -> f32 {
-        self.own_key
+        match self.measure {
+            Measure::Distance => 0.0,
+            Measure::Product => -self.square as f32,
+        }
+    }
+
+    /// What the keys of this query are.
+    #[inline]
+    #[must_use]
+    pub fn measure(&self) -> Measure {
+        self.measure
+    }
+
+    /// Makes `other` the same query with keys of another kind.
+    pub fn measured_by(&self, measure: Measure, other: &mut Query) {
+        other.values.clone_from(&self.values);
+        let Query { scale, square, magnitude, error, error_up, .. } = *self;
+        *other =
+            Query { values: std::mem::take(&mut other.values), scale, square, magnitude, error, error_up, measure };
     }
 
     /// Whether `code` is the [same point](CodeRef::same_point) as the code this query was made from by

@@ -62,6 +62,27 @@ pub enum Metric {
     InnerProduct,
 }
 
+/// What a query's keys are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Measure {
+    /// The squared Euclidean distance of the points that the codes stand for, whatever the metric.
+    #[default]
+    Distance,
+    /// The negative inner product.
+    Product,
+}
+
+impl Metric {
+    /// What candidates for a query are ranked by under this metric.
+    #[must_use]
+    pub fn measure(self) -> Measure {
+        match self {
+            Self::L2 | Self::Cosine => Measure::Distance,
+            Self::InnerProduct => Measure::Product,
+        }
+    }
+}
+
 /// Why a vector has no code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

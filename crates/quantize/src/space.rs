@@ -1,7 +1,7 @@
 //! Vectors of one length under one metric: encoding, queries, scores.
 
 use crate::round::{largest, residual, rough_error, to_bytes, to_words, up};
-use crate::{CodeRef, Error, Header, MAX_DIMS, Metric, Query, Rotation};
+use crate::{CodeRef, Error, Header, MAX_DIMS, Measure, Metric, Query, Rotation};
 use half::f16;
 use vs_distance::code::CodeKernels;
 
@@ -110,14 +110,17 @@ impl Space {
             square = residual(row, scale, &query.values).1;
         }
         let norm: i64 = query.values.iter().map(|&q| i64::from(q) * i64::from(q)).sum();
+        query.measure = self.metric.measure();
         self.finish(query, scale, norm as f64, (square.sqrt() + rotated.error) * (1.0 + 1e-11));
         Ok(())
     }
 
-    /// Makes `query` measure distances from the point that `code` stands for, as inserting and repairing need it.
+    /// Makes `query` measure distances from the point that `code` stands for, as inserting and repairing need it: Euclidean
+    /// ones under every metric ([`Query::measured_by`] makes it measure products).
     pub fn probe(&self, code: CodeRef<'_>, query: &mut Query) {
         query.values.clear();
         query.values.extend(code.values.iter().map(|&c| i16::from(c)));
+        query.measure = Measure::Distance;
         self.finish(query, code.header.scale, f64::from(code.header.norm), f64::from(code.header.error));
     }
 
@@ -127,7 +130,6 @@ impl Space {
         query.magnitude = query.square.sqrt() * (1.0 + 1e-15);
         query.error = error;
         query.error_up = up(error);
-        query.own_key = if self.metric == Metric::InnerProduct { -query.square as f32 } else { 0.0 };
     }
 
     /// Rotates `vector` (normalised first for the cosine) into `row`.

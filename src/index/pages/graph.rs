@@ -25,7 +25,7 @@ use crate::storage::{Block, Kind, Logging, PAGES};
 use pgrx::PgSqlErrorCode;
 use vs_filter::{KeysBuf, SIGNED, Signature, signature};
 use vs_graph::{Candidate, Entry, NONE, NodeId, Storage, StorageMut, Updates};
-use vs_quantize::{CodeRef, Header, Query};
+use vs_quantize::{CodeRef, Header, Measure, Query};
 
 /// [`crate::storage::Page::link`] of a side page that is not in the metapage's list.
 pub const UNLISTED: u32 = 0;
@@ -220,11 +220,15 @@ impl StorageMut for Graph {
         })
     }
 
-    fn keys(&mut self, from: NodeId, to: &[NodeId], out: &mut Vec<f32>) -> SqlResult<()> {
+    fn measure(&self) -> Measure {
+        self.opened().meta.metric.measure()
+    }
+
+    fn keys(&mut self, measure: Measure, from: NodeId, to: &[NodeId], out: &mut Vec<f32>) -> SqlResult<()> {
         let (dims, space) = (self.opened().layout.dims(), self.opened().space());
         let from = self.gathered.code(from, dims);
         out.extend(to.iter().map(|&id| {
-            let key = from.zip(self.gathered.code(id, dims)).map(|(a, b)| space.between(a, b));
+            let key = from.zip(self.gathered.code(id, dims)).map(|(a, b)| space.between(measure, a, b));
             key.unwrap_or(f32::INFINITY)
         }));
         Ok(())
@@ -233,8 +237,8 @@ impl StorageMut for Graph {
     fn any_nearer(&mut self, node: NodeId, others: &[NodeId], key: f32) -> SqlResult<Option<bool>> {
         let (dims, space) = (self.opened().layout.dims(), self.opened().space());
         let Some(node) = self.gathered.code(node, dims) else { return Ok(None) };
-        let nearer = |&id: &NodeId| self.gathered.code(id, dims).is_some_and(|other| space.between(node, other) < key);
-        Ok(Some(others.iter().any(nearer)))
+        let nearer = |other| space.between(Measure::Distance, node, other) < key;
+        Ok(Some(others.iter().any(|&id| self.gathered.code(id, dims).is_some_and(nearer))))
     }
 
     fn is_same(&mut self, query: &Query, id: NodeId) -> SqlResult<bool> {

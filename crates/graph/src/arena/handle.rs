@@ -4,7 +4,7 @@ use super::Arena;
 use crate::insert::{Inserted, Inserter};
 use crate::storage::{Candidate, Entry, NodeId, Storage, StorageMut};
 use std::convert::Infallible;
-use vs_quantize::Query;
+use vs_quantize::{Measure, Query};
 
 /// How many codes ahead of the one being scored are asked for from memory.
 const AHEAD: usize = 3;
@@ -85,7 +85,11 @@ impl StorageMut for ArenaHandle<'_> {
         Ok(())
     }
 
-    fn keys(&mut self, from: NodeId, to: &[NodeId], out: &mut Vec<f32>) -> Result<(), Infallible> {
+    fn measure(&self) -> Measure {
+        self.arena.space.metric().measure()
+    }
+
+    fn keys(&mut self, measure: Measure, from: NodeId, to: &[NodeId], out: &mut Vec<f32>) -> Result<(), Infallible> {
         let arena = self.arena;
         let from = arena.code(from);
         for &id in to.iter().take(AHEAD) {
@@ -95,7 +99,7 @@ impl StorageMut for ArenaHandle<'_> {
             if let Some(&later) = to.get(at + AHEAD) {
                 arena.prefetch(later);
             }
-            let key = from.zip(arena.code(id)).map(|(a, b)| arena.space.between(a, b));
+            let key = from.zip(arena.code(id)).map(|(a, b)| arena.space.between(measure, a, b));
             out.push(key.unwrap_or(f32::INFINITY));
         }
         Ok(())
@@ -104,7 +108,9 @@ impl StorageMut for ArenaHandle<'_> {
     fn any_nearer(&mut self, node: NodeId, others: &[NodeId], key: f32) -> Result<Option<bool>, Infallible> {
         let arena = self.arena;
         let Some(node) = arena.code(node) else { return Ok(None) };
-        let nearer = |&id: &NodeId| arena.code(id).is_some_and(|other| arena.space.between(node, other) < key);
+        let nearer = |&id: &NodeId| {
+            arena.code(id).is_some_and(|other| arena.space.between(Measure::Distance, node, other) < key)
+        };
         Ok(Some(others.iter().any(nearer)))
     }
 

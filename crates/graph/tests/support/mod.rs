@@ -4,8 +4,10 @@
 use half::f16;
 use std::cell::Cell;
 use std::collections::HashSet;
-use vs_graph::{Arena, ArenaHandle, BLOCK, Beam, Candidate, Entry, Inserter, NodeId, Params, Storage, StorageMut};
-use vs_quantize::{Metric, Query, Scratch, Space};
+use vs_graph::{
+    Arena, ArenaHandle, BLOCK, Beam, Candidate, Entry, Inserter, NodeId, Params, Reach, Repairer, Storage, StorageMut,
+};
+use vs_quantize::{Measure, Metric, Query, Scratch, Space};
 
 pub struct Rng(pub u64);
 
@@ -257,10 +259,14 @@ impl StorageMut for Rough<'_> {
         self.call()
     }
 
-    fn keys(&mut self, from: NodeId, to: &[NodeId], out: &mut Vec<f32>) -> Result<(), Failed> {
+    fn measure(&self) -> Measure {
+        self.handle.measure()
+    }
+
+    fn keys(&mut self, measure: Measure, from: NodeId, to: &[NodeId], out: &mut Vec<f32>) -> Result<(), Failed> {
         self.call()?;
         let first = out.len();
-        let Ok(()) = self.handle.keys(from, to, out);
+        let Ok(()) = self.handle.keys(measure, from, to, out);
         for (key, id) in out[first..].iter_mut().zip(to) {
             if self.gone.contains(id) || self.gathered > 0 && self.lowered.contains(id) {
                 *key = f32::INFINITY;
@@ -313,4 +319,30 @@ impl StorageMut for Rough<'_> {
         }
         Ok(raised)
     }
+}
+
+/// Removes `victims` as a vacuum would: mark, move the entry point, repair every list, free, attach.
+pub fn vacuum<'a>(arena: &'a Arena, victims: &HashSet<NodeId>) -> Rough<'a> {
+    let mut rough = Rough::new(arena);
+    rough.dead.clone_from(victims);
+    let gone = |id: NodeId| victims.contains(&id);
+    let survivors: Vec<NodeId> = arena.ids().filter(|&id| !gone(id)).collect();
+    let highest = survivors.iter().copied().max_by_key(|&id| arena.level(id));
+    rough.entry = highest.map(|id| Entry { id, level: arena.level(id) });
+    let mut repairer = Repairer::default();
+    for &id in &survivors {
+        for level in 0..=arena.level(id) {
+            repairer.repair(&mut rough, arena.params(), id, level, &gone).unwrap();
+            assert!(!repairer.repair(&mut rough, arena.params(), id, level, &gone).unwrap(), "nothing is left to do");
+        }
+    }
+    rough.gone.clone_from(victims);
+    let mut reach = Reach::traverse(&mut rough, arena.ids().count()).unwrap();
+    for &id in &survivors {
+        assert_eq!(reach.attach(&mut rough, arena.params(), id), Ok(true));
+    }
+    let again = Reach::traverse(&mut rough, arena.ids().count()).unwrap();
+    assert!(survivors.iter().all(|&id| again.reached(id)));
+    check_lists(arena, &mut rough, &|id| !gone(id));
+    rough
 }
