@@ -231,3 +231,40 @@ fn internal_functions_cannot_be_misused() {
     }
     let _: Type = session.prepare("SELECT '[1]'::image_embedding").unwrap().columns()[0].type_().clone();
 }
+
+#[test]
+fn vectors_that_half_precision_would_make_zero() {
+    let mut session = Database::shared("bad_tiny").connect();
+    let too_small = "Every element would be rounded to 0";
+    check(
+        &mut session,
+        &[
+            (
+                "SELECT '[0,1e-9,2e-9]'::image_embedding",
+                "22003",
+                &["\"1e-9\" is out of range", too_small, "by a constant"],
+            ),
+            ("SELECT '[-0.00000001]'::image_embedding", "22003", &["\"-0.00000001\"", too_small]),
+            ("SELECT '[1e-999]'::image_embedding", "22003", &["\"1e-999\"", too_small]),
+            ("SELECT array_fill(1e-9::real, ARRAY[64])::image_embedding", "22003", &["\"1e-9\"", too_small]),
+            ("SELECT ARRAY[0, 2.9e-8::float8]::image_embedding", "22003", &["\"2.9e-8\"", too_small]),
+            ("SELECT ARRAY[1e-300::numeric]::image_embedding", "22003", &["\"1e-300\"", too_small]),
+            ("SELECT '[0.5,0]'::image_embedding * 1e-9", "22003", &["\"5e-10\"", too_small]),
+        ],
+    );
+    // Small elements among others are digits like any; what is zero stays so; what is computed may become it.
+    for (sql, text) in [
+        ("'[1,1e-9]'::image_embedding", "[1,0]"),
+        ("'[6e-8,0]'::image_embedding", "[0.00000006,0]"),
+        ("'[0,-0,0e5,0.0E-9]'::image_embedding", "[0,-0,0,0]"),
+        ("ARRAY[0.0, 0]::image_embedding", "[0,0]"),
+        ("'[0.5]'::image_embedding * 0", "[0]"),
+        ("'[0,0]'::image_embedding * 1e-9", "[0,0]"),
+        ("'[6e-8]'::image_embedding * '[0.1]'", "[0]"),
+        ("(SELECT avg(e) FROM (VALUES ('[6e-8]'::image_embedding), ('[0]'), ('[0]')) v (e))", "[0]"),
+        ("l2_normalize('[6e-8,6e-8]')", "[0.707,0.707]"),
+    ] {
+        let found: String = session.query_one(&format!("SELECT ({sql})::text"), &[]).unwrap().get(0);
+        assert_eq!(found, text, "{sql}");
+    }
+}

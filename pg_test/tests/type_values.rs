@@ -242,11 +242,11 @@ fn arrays_convert_exactly_where_they_can() {
         })
         .unwrap();
     // A text is the same number as a double: rounded once, so that what is just above a tie does not fall below it.
-    let from_text = session.borrow_mut().prepare("SELECT ('[' || $1::float8 || ']')::image_embedding").unwrap();
+    let from_text = session.borrow_mut().prepare("SELECT ('[1,' || $1::float8 || ']')::image_embedding").unwrap();
     for number in [1.000_488_281_250_909_5, -1.000_488_281_250_909_5, 1.000_488_281_25, 65_504.0, 2.98e-8, 2.99e-8] {
         let mut session = session.borrow_mut();
         let read: Embedding = session.query_one(&from_text, &[&number]).unwrap().get(0);
-        let made: Embedding = session.query_one(&from_double, &[&vec![number]]).unwrap().get(0);
+        let made: Embedding = session.query_one(&from_double, &[&vec![1.0, number]]).unwrap().get(0);
         assert!(same(&read, &made), "{number}");
     }
     // Doubles that are no half-precision numbers go to the nearest one, ties to even.

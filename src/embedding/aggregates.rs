@@ -179,7 +179,7 @@ fn image_embedding_avg_final(state: Option<Internal>) -> Option<EmbeddingBuf> {
     let mut state = state.and_then(State::from_argument)?;
     let (count, tag) = (state.header().count as f64, state.header().tag);
     let means: Vec<f64> = state.sums().iter().map(|sum| sum / count).collect();
-    Some(EmbeddingBuf::from_f64(&means, tag).or_raise())
+    Some(EmbeddingBuf::rounded(&means, tag).or_raise())
 }
 
 #[pg_extern(sql = false)]

@@ -188,15 +188,25 @@ impl EmbeddingBuf {
     ///
     /// # Errors
     /// `numeric_value_out_of_range` with the position of the first element that is not a number, infinite, or beyond
-    /// half precision.
+    /// half precision, and for a vector that is not zero but would be.
     pub fn from_f32(elements: &[f32], tag: u32) -> SqlResult<Self> {
         let mut value = Self::zeros(elements.len(), tag)?;
         vs_distance::from_f32(elements, value.elements_mut()).map_err(io::element_out_of_range)?;
+        let first = elements.iter().find(|&&element| element != 0.0);
+        io::check_vanished(value.elements_mut(), first.map(|&element| io::few_digits(element.into())))?;
         Ok(value)
     }
 
     /// A value rounded from double precision; errors as for [`EmbeddingBuf::from_f32`].
     pub fn from_f64(elements: &[f64], tag: u32) -> SqlResult<Self> {
+        let mut value = Self::rounded(elements, tag)?;
+        let first = elements.iter().find(|&&element| element != 0.0);
+        io::check_vanished(value.elements_mut(), first.map(|&element| io::few_digits(element.into())))?;
+        Ok(value)
+    }
+
+    /// As [`from_f64`](Self::from_f64), for what has been computed: it may be zero, as any difference may.
+    pub fn rounded(elements: &[f64], tag: u32) -> SqlResult<Self> {
         let mut value = Self::zeros(elements.len(), tag)?;
         vs_distance::from_f64(elements, value.elements_mut()).map_err(io::element_out_of_range)?;
         Ok(value)

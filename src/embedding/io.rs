@@ -42,6 +42,34 @@ pub fn element_out_of_range(problem: OutOfRange) -> SqlError {
     }
 }
 
+/// The error for a vector that is not zero and that half precision would make zero; `number` is its first element that is
+/// not.
+///
+/// An element that small among larger ones is lost like any other digit that half precision has no room for. But the zero
+/// vector has no direction: cosine distances to it are NaN, and whoever stores 1e-9 in every element does not mean that.
+pub fn vector_vanishes(number: impl std::fmt::Display) -> SqlError {
+    SqlError::new(
+        PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+        format!("\"{number}\" is out of range for type image_embedding"),
+    )
+    .detail("Every element would be rounded to 0: half precision has no number between 0 and 6e-8.")
+    .hint("Multiply vectors this short by a constant; their order by distance stays the same.")
+}
+
+/// A number for [`vector_vanishes`], in the few digits that say enough of it.
+pub fn few_digits(number: f64) -> String {
+    let short = number as f32;
+    if short == 0.0 { format!("{number:e}") } else { format!("{short:e}") }
+}
+
+/// Refuses a vector that has become zero although `number`, one of its elements, was not.
+pub fn check_vanished(elements: &[f16], number: Option<impl std::fmt::Display>) -> SqlResult<()> {
+    match number {
+        Some(number) if elements.iter().all(|&element| element == f16::ZERO) => Err(vector_vanishes(number)),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses a value whose dimensions do not match `image_embedding(n)`; a negative modifier means no limit.
 pub fn check_typmod(dims: usize, typmod: i32) -> SqlResult<()> {
     if typmod >= 0 && dims != typmod as usize {

@@ -14,10 +14,12 @@ use std::fmt::Write;
 ///
 /// # Errors
 /// `invalid_text_representation` with the 1-based position of the offending character;
-/// `numeric_value_out_of_range` for a number beyond half precision; `program_limit_exceeded` past [`MAX_DIMS`].
+/// `numeric_value_out_of_range` for a number beyond half precision, and for a vector that it would make zero though it is
+/// not; `program_limit_exceeded` past [`MAX_DIMS`].
 pub fn parse(text: &str) -> SqlResult<(Vec<f16>, u32)> {
     let mut cursor = Cursor { text, at: 0 };
     let mut elements = Vec::new();
+    let mut vanished = None;
     cursor.skip_space();
     cursor.expect('[', "Embeddings must start with \"[\".")?;
     loop {
@@ -31,7 +33,12 @@ pub fn parse(text: &str) -> SqlResult<(Vec<f16>, u32)> {
         if elements.len() == MAX_DIMS {
             return Err(super::io::dims_out_of_range(MAX_DIMS + 1));
         }
-        elements.push(cursor.number()?);
+        let start = cursor.at;
+        let (element, is_zero) = cursor.number()?;
+        elements.push(element);
+        if !is_zero && vanished.is_none() {
+            vanished = Some(start..cursor.at);
+        }
         cursor.skip_space();
         match cursor.peek() {
             Some(',') => cursor.at += 1,
@@ -46,6 +53,7 @@ pub fn parse(text: &str) -> SqlResult<(Vec<f16>, u32)> {
     if cursor.peek().is_some() {
         return Err(cursor.unexpected("Junk after the closing bracket."));
     }
+    super::io::check_vanished(&elements, vanished.map(|token| clip(&text[token])))?;
     Ok((elements, tag))
 }
 
@@ -158,7 +166,8 @@ impl Cursor<'_> {
         &rest[..end]
     }
 
-    fn number(&mut self) -> SqlResult<f16> {
+    /// A number, and whether it is zero as it is written.
+    fn number(&mut self) -> SqlResult<(f16, bool)> {
         let token = self.token();
         let plain = token.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'));
         let Some(number) = token.parse::<f64>().ok().filter(|_| plain) else {
@@ -180,8 +189,11 @@ impl Cursor<'_> {
             )
             .detail(format!("It stands at position {}; elements reach from -65504 to 65504.", self.position())));
         };
+        // Also what double precision makes zero is written with a digit that is not.
+        let mantissa = token.split(['e', 'E']).next().unwrap_or_default();
+        let is_zero = rounded == f16::ZERO && !mantissa.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
         self.at += token.len();
-        Ok(rounded)
+        Ok((rounded, is_zero))
     }
 
     fn tag(&mut self) -> SqlResult<u32> {

@@ -126,6 +126,13 @@ fn image_embedding_mul(a: Embedding<'_>, b: Embedding<'_>) -> EmbeddingBuf {
 fn image_embedding_scale(a: Embedding<'_>, factor: f64) -> EmbeddingBuf {
     let mut result = EmbeddingBuf::zeros(a.dims(), a.tag()).or_raise();
     vs_distance::scale(a.elements(), factor, result.elements_mut()).map_err(super::io::element_out_of_range).or_raise();
+    // As `1e-30::real * 1e-30::real` is out of range, too.
+    let first = a.elements().iter().find(|&&element| element != f16::ZERO).filter(|_| factor != 0.0);
+    super::io::check_vanished(
+        result.elements_mut(),
+        first.map(|element| super::io::few_digits(element.to_f64() * factor)),
+    )
+    .or_raise();
     result
 }
 
