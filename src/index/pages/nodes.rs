@@ -270,11 +270,13 @@ impl Nodes {
         out.clear();
         let found = self.with_node(id, |_, node| {
             out.extend(node.tids());
-            (node.generation(), node.removals(), node.overflow())
+            (node.generation(), node.removals(), node.overflow(), node.is_sound())
         })?;
-        if let Some((found, removals, head)) = found
-            && found == generation
-            && head != NONE
+        let Some((_, removals, head, sound)) = found.filter(|found| found.0 == generation) else { return Ok(None) };
+        if sound && head == NONE {
+            return self.sensible(id, out).map(|()| Some((removals, None)));
+        }
+        if sound
             && self.with_side(head, id, generation, TIDS, |entry| entry.digest().is_some() && entry.next() != NONE)?
                 == Some(true)
         {

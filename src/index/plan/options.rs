@@ -108,6 +108,12 @@ pub fn exact() -> bool {
     EXACT.get()
 }
 
+/// `work_mem`, in bytes.
+pub fn work_mem() -> usize {
+    // SAFETY: reads a setting, which is at least 64 kB.
+    unsafe { pg_sys::work_mem as usize * 1024 }
+}
+
 /// `vs_hnsw.max_scan_tuples`
 pub fn max_scan_tuples() -> usize {
     MAX_SCAN_TUPLES.get().max(1) as usize

@@ -13,6 +13,9 @@ use vs_quantize::{Query, Score};
 /// By how many candidates a beam is widened at least.
 const LEAST: usize = 8;
 
+/// Bytes for each node seen: in the set of those seen, at most half full, and in the frontier or put aside.
+const REMEMBERED: usize = 48;
+
 /// A search under way; reusable memory.
 #[derive(Default)]
 pub struct Near {
@@ -95,6 +98,11 @@ impl Near {
     /// The nodes handed out so far, in no order of use.
     pub fn handed_out(&self) -> &[NodeId] {
         &self.handed_out
+    }
+
+    /// Bytes that the search remembers, about.
+    pub fn memory(&self) -> usize {
+        self.beam.distances() * REMEMBERED
     }
 
     /// Distances computed so far.

@@ -15,6 +15,7 @@
 
 use crate::error::{SqlResult, out_of_memory};
 use crate::index::pages::{Nodes, Place};
+use crate::index::plan::options;
 use crate::storage::{Block, Kind, Sweep};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -139,9 +140,8 @@ impl Pass {
 
     /// One pass: leaves the `keep` nearest of those not handed out in `nearest`.
     fn run(&mut self, nodes: &Nodes, query: &Query) -> SqlResult<()> {
-        // SAFETY: reads a setting.
-        let memory = unsafe { pgrx::pg_sys::work_mem } as usize * 1024;
-        let keep = self.keep.min(memory / size_of::<Bounded>()).max(FIRST);
+        // Once in the heap and once in order.
+        let keep = self.keep.min(options::work_mem() / (2 * size_of::<Bounded>())).max(FIRST);
         self.keep = keep.saturating_mul(2);
         self.complete = true;
         self.unplaced.clear();

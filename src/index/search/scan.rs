@@ -261,6 +261,7 @@ impl Scan {
                     if self.returned < options::max_scan_tuples()
                         && !near.is_exhausted()
                         && near.distances() < all / PASS_PAYS
+                        && near.memory() < options::work_mem()
                     {
                         near.widen(nodes, query, options::ef_search())?;
                         continue;
