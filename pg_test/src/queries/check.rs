@@ -1,6 +1,6 @@
 //! What must hold of an answer, given every row that could have been in it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A row as text, column by column.
 pub type Row = Vec<Option<String>>;
@@ -31,6 +31,8 @@ pub struct Nearest {
     pub numbered: bool,
     /// A whole number by which rows at equal distances are sorted, and whether downwards.
     pub then_by: Option<(usize, bool)>,
+    /// Rows were made distinct by their order: one that comes late may be there again.
+    pub distinct: bool,
     /// Rows come in the order of their distances.
     pub ordered: bool,
     /// The answer is the exact one.
@@ -154,6 +156,21 @@ impl Nearest {
                 }
             }
         }
+        let before = answer.len();
+        if self.distinct && !self.exact {
+            let mut farthest = f64::NEG_INFINITY;
+            let mut seen = HashSet::new();
+            let mut kept = Vec::new();
+            for row in answer {
+                let distance = rank(self.key(&row)?);
+                if seen.insert(row.clone()) || distance >= farthest {
+                    kept.push(row);
+                }
+                farthest = farthest.max(distance);
+            }
+            answer = kept;
+        }
+        let again = before - answer.len();
         // Every row is one that could be there, and no more often.
         let known = counts(reference);
         for (row, count) in counts(&answer) {
@@ -168,7 +185,7 @@ impl Nearest {
         }
         distances.sort_unstable_by(f64::total_cmp);
         let ours = answer.iter().map(|row| self.key(row).map(rank)).collect::<Result<Vec<_>, _>>()?;
-        self.count(&ours, reference.len())?;
+        self.count(&ours, again, reference.len())?;
         let mut tally = Tally::default();
         if self.ordered {
             self.order(&answer, &ours, reference.len(), &mut tally)?;
@@ -190,9 +207,9 @@ impl Nearest {
         Ok(tally)
     }
 
-    fn count(&self, ours: &[f64], all: usize) -> Result<(), String> {
+    fn count(&self, ours: &[f64], again: usize, all: usize) -> Result<(), String> {
         let (found, wanted) = (ours.len(), all.saturating_sub(self.offset).min(self.limit));
-        if found < wanted && !self.may_end {
+        if found < wanted && found + again < self.limit && !self.may_end {
             return Err(format!("{found} rows instead of {wanted}; {all} match"));
         }
         if found > wanted && !self.ties {
@@ -269,6 +286,7 @@ mod tests {
             ties: false,
             numbered: false,
             then_by: None,
+            distinct: false,
             ordered: true,
             exact: false,
             may_end: false,
@@ -310,6 +328,11 @@ mod tests {
         let then_by = Nearest { then_by: Some((0, true)), ..nearest(3) };
         assert!(verify(then_by.clone(), &ALL[..3]).is_err(), "ties are sorted upwards");
         assert!(verify(then_by, &[(1, 0.5), (3, 1.0), (2, 1.0)]).is_ok());
+        let distinct = Nearest { distinct: true, ..nearest(9) };
+        let once = |answer: &[(i32, f64)]| Check::Nearest(distinct.clone()).verify(rows(answer), rows(&ALL[..3]));
+        assert!(once(&[ALL[0], ALL[1], ALL[2], ALL[0]]).is_ok(), "once more, late");
+        assert!(once(&[ALL[0], ALL[0], ALL[1], ALL[2]]).is_err(), "twice in a row");
+        assert!(once(&[ALL[0], ALL[1], ALL[0]]).is_err(), "once more in place of another");
         assert!(Check::Same.verify(rows(&[(1, 0.5)]), rows(&[(1, 0.5), (2, 1.0)])).is_err());
         assert!(Check::Same.verify(rows(&[(1, 0.5), (1, 0.5)]), rows(&[(1, 0.5), (2, 1.0)])).is_err());
         let late = verify(nearest(3), &[(2, 1.0), (3, 1.0), (1, 0.5)]).unwrap();

@@ -150,8 +150,6 @@ fn features(session: &mut Client) -> Features {
         )
         .is_ok(),
         minimum: std::env::var_os("VS_MINIMUM").is_some(),
-        key_columns: can("CREATE TEMP TABLE p (g int, e image_embedding(3)); CREATE INDEX ON p USING vs_hnsw (e, g)")
-            .is_ok(),
     }
 }
 
@@ -169,7 +167,7 @@ pub fn run(database: &Database<'_>, seed: u64, cases: usize, most_failures: usiz
         // Each world is one seed's, so that any can be made alone.
         let world_seed = seed.wrapping_add(number as u64);
         let mut random = Rng::with_seed(world_seed);
-        let mut world = World::new(&mut random, features);
+        let mut world = World::new(&mut random);
         clean(&mut session);
         answer(&mut session, world.history.iter().map(|sql| (sql.as_str(), false)))
             .unwrap_or_else(|error| panic!("VS_SEED={world_seed}: {error}\n{}", world.script()));

@@ -124,16 +124,20 @@ impl Asked<'_> {
 
     fn condition(&mut self) -> String {
         let (groups, rows) = (self.world.groups, self.world.rows);
-        match self.random.u32(..19) {
+        match self.random.u32(..26) {
             0..=2 => {
                 let group = self.random.i32(0..groups + 1);
-                format!("i.grp = {}", self.value("int", group))
+                let ty = pick(self.random, &["int", "bigint", "smallint"]);
+                format!("i.grp = {}", self.value(ty, group))
             }
             3 => format!("i.grp IN ({}, {}, NULL)", self.random.i32(0..groups), self.random.i32(0..groups)),
-            4 => "i.grp IS NULL".to_owned(),
-            5 => "i.grp IS NOT NULL".to_owned(),
+            4 => {
+                let groups = format!("'{{{},NULL,{}}}'", self.random.i32(0..groups), self.random.i32(0..groups));
+                format!("i.grp = ANY ({})", self.value("int[]", groups))
+            }
+            5 => pick(self.random, &["i.grp IS NULL", "i.grp IS NOT NULL"]).to_owned(),
             6 | 7 => {
-                let price = self.random.i32(0..1100);
+                let price = pick(self.random, &["NULL", "0", "50", "300", "700", "999", "1100"]);
                 let operator = pick(self.random, &["<", "<=", ">", ">=", "=", "<>"]);
                 format!("i.price {operator} {}", self.value("int", price))
             }
@@ -141,19 +145,38 @@ impl Asked<'_> {
                 let low = self.random.i32(0..1000);
                 format!("i.price BETWEEN {low} AND {}", low + self.random.i32(0..300))
             }
-            9 => pick(self.random, &["i.flag", "NOT i.flag", "i.flag IS NULL", "i.flag IS NOT TRUE"]).to_owned(),
+            9 => pick(self.random, &["i.flag", "NOT i.flag", "i.flag IS NULL", "i.flag IS NOT TRUE", "i.flag = true"])
+                .to_owned(),
             10 | 11 => pick(
                 self.random,
                 &[
                     "i.tag = 'red'",
                     "i.tag IS NULL",
                     "i.tag = ANY ('{green,blue}')",
+                    "i.tag IN ('red rare', 'no such')",
                     "i.tag LIKE '%rare'",
                     "i.tag > 'green'",
                 ],
             )
             .to_owned(),
-            12 => format!("i.score < {}", self.random.f64() - 0.5),
+            12 => pick(self.random, &["i.score < 0.1", "i.score = 'NaN'", "i.score >= -0.2", "i.score > 0.4::float4"])
+                .to_owned(),
+            19 | 20 => {
+                let amount = pick(self.random, &["0", "-1e-9", "1234567.891", "'NaN'", "1e25", "NULL"]);
+                let operator = pick(self.random, &["<", "<=", ">", ">=", "="]);
+                format!("i.amount {operator} {}", self.value("numeric", amount))
+            }
+            21 | 22 => {
+                let day = pick(self.random, &["'2024-02-01'", "'2024-12-31'", "'infinity'", "'-infinity'"]);
+                let operator = pick(self.random, &["<", "<=", ">", ">=", "="]);
+                let ty = pick(self.random, &["date", "timestamp"]);
+                format!("i.day {operator} {}", self.value(ty, day))
+            }
+            23..=25 => {
+                let labels = pick(self.random, &["'{1}'", "'{3,4}'", "'{}'", "'{NULL}'", "'{11,6}'", "NULL"]);
+                let operator = pick(self.random, &["&&", "@>", "="]);
+                format!("i.labels {operator} {}", self.value("int[]", labels))
+            }
             13 => format!("i.id % {} = 1", self.random.i32(2..60)),
             14 => format!("i.id <= {}", self.random.i32(0..rows + 1)),
             15 => format!("i.id = {}", self.random.i32(0..rows + 1)),
@@ -199,6 +222,7 @@ impl Asked<'_> {
             ties: false,
             numbered: false,
             then_by: None,
+            distinct: false,
             ordered: self.manner.ordered,
             exact: self.manner.exact,
             may_end: self.manner.ends,
@@ -325,7 +349,7 @@ impl Asked<'_> {
             ),
             reference: format!("SELECT DISTINCT false, {distance} {from}"),
             columns: "bool, float8",
-            check: Check::Nearest(self.nearest(&limit)),
+            check: Check::Nearest(Nearest { distinct: true, ..self.nearest(&limit) }),
         }
     }
 
@@ -355,7 +379,12 @@ impl Asked<'_> {
             filter = format!("{filter} AND {}", self.nearer(&distance));
         }
         let limit = self.limit();
-        let from = format!("FROM {relation} i WHERE i.id <> a.n AND {filter}");
+        // A filter may say something else for each.
+        let own = pick(
+            self.random,
+            &["i.id <> a.n", "i.id <> a.n", "i.price > a.n", "i.grp = a.n % 4", "i.day > date '2024-01-01' + a.n"],
+        );
+        let from = format!("FROM {relation} i WHERE {own} AND {filter}");
         let inner = format!("SELECT i.id, {distance} AS d {from}");
         let outer = |inner: &str| format!("SELECT s.id, s.d, a.n FROM asked a CROSS JOIN LATERAL ({inner}) s");
         Draft {

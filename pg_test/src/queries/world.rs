@@ -65,8 +65,6 @@ pub struct Features {
     pub minimum: bool,
     /// A vector may be given as an array.
     pub arrays: bool,
-    /// Indexes may have further key columns.
-    pub key_columns: bool,
 }
 
 /// One of several.
@@ -76,7 +74,7 @@ pub fn pick<T: Copy>(random: &mut Rng, from: &[T]) -> T {
 
 impl World {
     /// The one that this generator says.
-    pub fn new(random: &mut Rng, features: Features) -> World {
+    pub fn new(random: &mut Rng) -> World {
         let dims = pick(random, &[1, 2, 3, 5, 8, 8, 16, 16, 31, 64]);
         // Most tables are small, since each of them is made anew.
         let rows = match random.u32(..20) {
@@ -110,7 +108,7 @@ impl World {
         world.table(random);
         let at_first = random.i32(0..=rows);
         world.fill(random, shape, 1, at_first);
-        world.index(random, features);
+        world.index(random);
         world.fill(random, shape, at_first + 1, rows);
         world.age(random);
         world
@@ -154,7 +152,7 @@ impl World {
         self.say("DROP TABLE IF EXISTS items, wanted, asked CASCADE");
         let declared = if random.u32(..5) == 0 { String::new() } else { format!("({})", self.dims) };
         let columns = format!(
-            "items (id int NOT NULL, grp int, price int, flag bool, tag text, score float8, embedding image_embedding{declared})"
+            "items (id int NOT NULL, grp int, price int, flag bool, tag text, score float8, amount numeric, day date, labels int[], embedding image_embedding{declared})"
         );
         if random.u32(..5) == 0 {
             self.say(format!("CREATE TABLE {columns} PARTITION BY RANGE (id)"));
@@ -239,15 +237,20 @@ impl World {
             "INSERT INTO items SELECT g, CASE WHEN g % 11 <> 5 THEN {grp} END, CASE WHEN g % 17 <> 3 THEN {price} END,
              CASE WHEN g % 7 <> 1 THEN hashint4(g + 9) % 2 = 0 END,
              CASE WHEN g % 5 <> 2 THEN (ARRAY['red', 'green', 'blue', 'red'])[1 + abs(hashint4(g + 1)) % 4] || CASE WHEN g % 200 = 0 THEN ' rare' ELSE '' END END,
-             noise(g, -2), {embedding} FROM generate_series({first}, {last}) g"
+             CASE g % 13 WHEN 1 THEN 'NaN' WHEN 2 THEN NULL ELSE noise(g, -2) END,
+             CASE g % 19 WHEN 1 THEN 'NaN' WHEN 2 THEN NULL ELSE (noise(g, -3) * 10.0 ^ (g % 40 - 10))::numeric END,
+             CASE g % 23 WHEN 1 THEN 'infinity' WHEN 2 THEN NULL ELSE date '2024-01-01' + abs(hashint4(g + 3)) % 500 END,
+             CASE g % 9 WHEN 1 THEN NULL WHEN 2 THEN '{{}}' WHEN 3 THEN '{{NULL,3}}' ELSE ARRAY[abs(hashint4(g)) % 12, g % 7] END,
+             {embedding} FROM generate_series({first}, {last}) g"
         ));
     }
 
-    fn index(&mut self, random: &mut Rng, features: Features) {
+    fn index(&mut self, random: &mut Rng) {
         let mut columns = format!("({}) {}", self.embedding.replace("@.", ""), self.metric.opclass());
-        if features.key_columns && random.bool() {
-            columns +=
-                pick(random, &[", grp", ", grp, price", ", price", ", flag, tag", ", grp, price, flag, tag, score"]);
+        if random.u32(..3) > 0 {
+            let mut keys = ["grp", "price", "flag", "tag", "score", "amount", "day", "labels", "id"];
+            random.shuffle(&mut keys);
+            keys[..random.usize(1..5)].iter().for_each(|key| columns = format!("{columns}, {key}"));
         }
         let with = match random.u32(..4) {
             0 => " WITH (m = 4, ef_construction = 16)",
@@ -288,7 +291,13 @@ impl World {
                 self.tag.map_or(format!("{vector}::image_embedding"), |tag| format!("embedded({vector}, '{tag}')"));
             let statement = match random.u32(..8) {
                 0..=2 => format!("DELETE FROM items WHERE {some}"),
-                3 => format!("UPDATE items SET price = price + 1 WHERE {some}"),
+                3 => format!(
+                    "UPDATE items SET {} WHERE {some}",
+                    pick(
+                        random,
+                        &["price = price + 1", "grp = NULL, flag = NOT flag", "tag = 'blue', labels = labels || 1"]
+                    )
+                ),
                 4 => format!("UPDATE items SET embedding = {embedding} WHERE {some}"),
                 5 => format!("UPDATE items SET embedding = NULL WHERE {some}"),
                 6 => format!("BEGIN; UPDATE items SET embedding = {embedding}, grp = 0 WHERE {some}; ROLLBACK"),
