@@ -6,7 +6,7 @@
 //! the table, its distance is that of all, and they are handed out with it when its turn comes, an entry at a time.
 
 use crate::error::SqlResult;
-use crate::index::pages::{Nodes, TIDS, Tid};
+use crate::index::pages::{Lap, NodeRef, Nodes, TIDS, Tid};
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use vs_graph::{NONE, NodeId};
@@ -18,6 +18,7 @@ pub struct Alike {
     id: NodeId,
     generation: u16,
     next: u32,
+    lap: Lap,
     /// The entries that have been read.
     read: Vec<u32>,
 }
@@ -31,10 +32,11 @@ impl Alike {
         table: &Table,
         tids: &mut Vec<Tid>,
     ) -> SqlResult<Option<Self>> {
-        let mut probe = Self { distance: 0.0, id, generation, next: head, read: Vec::new() };
+        let rows = |distance| Self { distance, id, generation, next: head, lap: Lap::new(head), read: Vec::new() };
+        let mut probe = rows(0.0);
         while probe.advance(nodes, tids)? {
             if let Some(distance) = table.distance(tids) {
-                return Ok(Some(Self { distance, id, generation, next: head, read: Vec::new() }));
+                return Ok(Some(rows(distance)));
             }
         }
         Ok(None)
@@ -46,6 +48,7 @@ impl Alike {
     /// first entry that has not been read. A row never moves from one entry to another.
     pub fn advance(&mut self, nodes: &Nodes, tids: &mut Vec<Tid>) -> SqlResult<bool> {
         let mut again = false;
+        let mut removals_before = None;
         while self.next != NONE {
             pgrx::check_for_interrupts!();
             let entry = self.next;
@@ -58,14 +61,24 @@ impl Alike {
             match next {
                 Some(next) => self.next = next,
                 None => {
-                    let head = nodes.with_node(self.id, |_, node| (node.generation(), node.overflow()))?;
-                    self.next = match head {
-                        Some((generation, head)) if generation == self.generation => head,
-                        _ => NONE,
+                    let node = |node: NodeRef<'_>| (node.generation(), node.overflow(), node.removals());
+                    let found = nodes.with_node(self.id, |_, found| node(found))?;
+                    let Some((_, head, removals)) = found.filter(|found| found.0 == self.generation) else {
+                        self.next = NONE;
+                        break;
                     };
-                    again = true;
+                    // An entry leaves the chain together with a row, and that is counted.
+                    if removals_before.replace(removals) == Some(removals) {
+                        return Err(nodes
+                            .opened
+                            .damaged(&format!("the rows of node {} are not where it says", self.id)));
+                    }
+                    (self.next, again, self.lap) = (head, true, Lap::new(head));
                     continue;
                 }
+            }
+            if self.lap.comes_back(self.next) {
+                return Err(nodes.opened.damaged(&format!("the rows of node {} run in a circle", self.id)));
             }
             if !seen {
                 if self.read.try_reserve(1).is_err() {
