@@ -51,6 +51,8 @@ pub enum Kind {
     Side = 3,
     /// Addresses of rows without a node.
     Unplaced = 4,
+    /// Signatures of nodes on the pages that follow.
+    Map = 5,
 }
 
 fn word(bytes: &[u8; PAGE_SIZE], at: usize) -> usize {
@@ -79,6 +81,7 @@ impl<'a> Page<'a> {
             2 => Some(Kind::Nodes),
             3 => Some(Kind::Side),
             4 => Some(Kind::Unplaced),
+            5 => Some(Kind::Map),
             _ => None,
         }
     }

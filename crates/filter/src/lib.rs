@@ -11,7 +11,8 @@
 //! | `keys` | the words of a node as they lie in its slot |
 //! | `ranges` | sets of words |
 //! | `filter` | conditions on the keys of a node |
-//! | `signature` | one byte for a key, and conditions on that |
+//! | `signature` | one byte for a key, and the bytes of a condition |
+//! | `signed` | which nodes may pass by their signatures |
 //!
 //! Nothing in here knows PostgreSQL's types or graphs.
 
@@ -23,8 +24,10 @@ mod filter;
 mod keys;
 mod ranges;
 mod signature;
+mod signed;
 
 pub use filter::{Filter, Test};
 pub use keys::{Keys, KeysBuf, MAX_COLUMNS};
 pub use ranges::Ranges;
 pub use signature::{Coarse, Cuts, MAX_CUTS, Mask, SIGNED, Signature, signature};
+pub use signed::Signed;

@@ -6,9 +6,9 @@
 //! * **ordered** values: the number of the bucket between [`Cuts`], quantiles of the values there were when the index was
 //!   built. Conditions on ranges and on single values become ranges of buckets;
 //! * without cuts (an index made empty) and for hashes: eight bits of a hash, for conditions on single values;
-//! * arrays: their Bloom word folded to eight bits.
+//! * arrays: their Bloom word folded to seven bits.
 //!
-//! Byte 0 is NULL. A byte promises nothing but that what fails by it fails by the key, too.
+//! Byte 0 is that of no node. A byte promises nothing but that what fails by it fails by the key, too.
 
 use crate::filter::{Filter, Test};
 use crate::image::mix;
@@ -88,12 +88,18 @@ pub enum Coarse {
     Bloom,
 }
 
+/// The byte of NULL, but for arrays, where it is that of an empty one.
+const NULL: u8 = u8::MAX;
+
+/// The bit that all bytes of arrays have.
+const ARRAY: u8 = 0x80;
+
 fn fold(word: u64) -> u8 {
-    word.to_le_bytes().iter().fold(0, |folded, byte| folded | byte)
+    (0..9).fold(ARRAY, |folded, at| folded | (word >> (7 * at)) as u8)
 }
 
 fn hashed(word: u64) -> u8 {
-    1 + (mix(word) % 255) as u8
+    1 + (mix(word) % 254) as u8
 }
 
 /// Words of a condition that are worth hashing one by one.
@@ -104,10 +110,10 @@ impl Coarse {
     #[must_use]
     pub fn signature(&self, key: Option<u64>) -> u8 {
         match (self, key) {
-            (_, None) => 0,
+            (Self::Bloom, key) => fold(key.unwrap_or(0)),
+            (_, None) => NULL,
             (Self::Buckets(cuts), Some(word)) => 1 + cuts.bucket(word),
             (Self::Hash, Some(word)) => hashed(word),
-            (Self::Bloom, Some(word)) => fold(word),
         }
     }
 
@@ -116,7 +122,6 @@ impl Coarse {
     pub fn mask(&self, test: &Test) -> Mask {
         let mut mask = Mask::default();
         match (self, test) {
-            (_, Test::Null) => mask.insert(0),
             (Self::Buckets(cuts), Test::Within(ranges)) => {
                 for (first, last) in ranges.iter() {
                     (cuts.bucket(first)..=cuts.bucket(last)).for_each(|bucket| mask.insert(1 + bucket));
@@ -127,11 +132,12 @@ impl Coarse {
             }
             (Self::Bloom, Test::Covers(masks)) => {
                 let covers = |byte: &u8| masks.iter().any(|&bits| byte & fold(bits) == fold(bits));
-                (0..=u8::MAX).filter(covers).for_each(|byte| mask.insert(byte));
+                (ARRAY..=u8::MAX).filter(covers).for_each(|byte| mask.insert(byte));
             }
-            // An empty array has no bit set, as NULL.
-            (Self::Bloom, _) => mask = Mask::all(),
-            _ => (1..=u8::MAX).for_each(|byte| mask.insert(byte)),
+            (Self::Bloom, Test::Null) => mask.insert(ARRAY),
+            (Self::Bloom, _) => (ARRAY..=u8::MAX).for_each(|byte| mask.insert(byte)),
+            (_, Test::Null) => mask.insert(NULL),
+            _ => (1..NULL).for_each(|byte| mask.insert(byte)),
         }
         mask
     }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use std::cmp::Ordering;
-use vs_filter::{Coarse, Cuts, Filter, Keys, KeysBuf, Mask, Ranges, Test, image};
+use vs_filter::{Coarse, Cuts, Filter, Keys, KeysBuf, Mask, Ranges, Signed, Test, image, signature};
 
 /// PostgreSQL's order of numbers.
 fn order(a: f64, b: f64) -> Ordering {
@@ -137,6 +137,34 @@ proptest! {
                 buf.set([word].into_iter());
                 prop_assert!(!filter.passes(buf.keys()) || mask.contains(kind.signature(word)));
             }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn selection_is_what_each_signature_says(
+        tests in proptest::collection::vec((0usize..3, test()), 0..4),
+        sample in proptest::collection::vec(word(), 0..300),
+        rows in proptest::collection::vec(proptest::collection::vec(proptest::option::of(word()), 3), 0..50),
+    ) {
+        let coarse = [Coarse::Buckets(Cuts::quantiles(&mut sample.clone())), Coarse::Hash, Coarse::Bloom];
+        let mut filter = Filter::default();
+        tests.iter().for_each(|(column, test)| filter.add(*column, test.clone()));
+        let signed = Signed::new(&filter, &coarse);
+        let keys: Vec<KeysBuf> = rows.iter().map(|row| {
+            let mut buf = KeysBuf::default();
+            buf.set(row.iter().copied());
+            buf
+        }).collect();
+        let signatures: Vec<_> = keys.iter().map(|keys| signature(&coarse, keys.keys())).collect();
+        let bytes: Vec<u8> = (0..3).flat_map(|column| signatures.iter().map(move |signature| signature[column])).collect();
+        let (mut marks, mut found) = (Vec::new(), Vec::new());
+        signed.select(&bytes, rows.len(), &mut marks, &mut found);
+        let expected: Vec<u32> = (0u32..).zip(&signatures).filter(|(_, s)| signed.may_pass(&s[..])).map(|(at, _)| at).collect();
+        prop_assert_eq!(&found, &expected);
+        for (at, keys) in (0u32..).zip(&keys) {
+            prop_assert!(!filter.passes(keys.keys()) || found.contains(&at));
         }
     }
 }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `storage` | the traits: what the algorithms ask of the place where nodes are kept |
 //! | `search` | best-first search of a layer, resumable; the descent through the layers |
+//! | `filtered` | search of what passes a filter, from one such node to the next |
 //! | `select` | which candidates become neighbours |
 //! | `blend` | the same for inner products |
 //! | `link` | changing lists by compare-and-replace |
@@ -51,6 +52,7 @@
 
 mod arena;
 mod blend;
+mod filtered;
 mod insert;
 mod link;
 mod order;
@@ -62,6 +64,7 @@ mod storage;
 mod visited;
 
 pub use arena::{Arena, ArenaHandle, BLOCK, BlockBuilder, PublishError};
+pub use filtered::FilteredBeam;
 pub use insert::{Inserted, Inserter};
 pub use order::page_order;
 pub use reach::{Reach, ReachError};

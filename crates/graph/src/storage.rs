@@ -102,6 +102,18 @@ pub trait Storage {
     /// Appends the neighbours of `id` on layer `level` to `out`, and says whether there is such a node on that layer. If
     /// not, it has been freed since its number was read, and with it went the way on from there.
     fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> Result<bool, Self::Error>;
+
+    /// Appends the neighbours on layer 0 of all `ids`, which are distinct: those that may pass the storage's filter, as far as
+    /// it can tell without a look at them, to `may`, the others to `fails`. Says whether all of `ids` were there. A node that
+    /// scores as live may pass.
+    fn expand(&mut self, ids: &[NodeId], may: &mut Vec<NodeId>, fails: &mut Vec<NodeId>) -> Result<bool, Self::Error> {
+        let _ = fails;
+        let mut all = true;
+        for &id in ids {
+            all &= self.neighbours(id, 0, may)?;
+        }
+        Ok(all)
+    }
 }
 
 /// Comparing nodes with each other and changing their lists: what inserting and repairing need on top.

@@ -7,7 +7,6 @@ use super::sign::Signatures;
 use crate::error::{SqlError, SqlResult, out_of_memory};
 use crate::index::pages::{INLINE_TIDS, Layout, Meta, Place, TIDS, Tid, UNLISTED, damaged, too_large};
 use crate::storage::{Block, Change, Hints, Index, Kind, Logging};
-use pgrx::pg_sys;
 use vs_filter::Keys;
 use vs_graph::{Arena, ArenaHandle, Candidate, Entry, NONE, NodeId, Reach, ReachError, Storage, page_order};
 use vs_quantize::Query;
@@ -58,14 +57,16 @@ pub fn flush(
         page_order(&mut Interruptible::new(arena), &ids, limit, filled, |id| arena.level(id)).map_err(failure)?;
     let numbers = number(layout, filled, &order, limit)?;
     let node_pages = order.len().div_ceil(filled.max(1)) as Block;
-    let mut sides = Sides { layout: *layout, first: 1 + node_pages, entries: Vec::new() };
+    let mut sides = Sides { layout: *layout, first: node_pages, entries: Vec::new() };
     let mut list = Vec::new();
     for (at, page_ids) in order.chunks(filled.max(1)).enumerate() {
         pgrx::check_for_interrupts!();
-        let block = index.extend();
-        if block != at as Block + 1 {
-            return Err(damaged(index, "another process is writing to it while it is built"));
+        let block = layout.block(at as Block);
+        if layout.is_map(block - 1) {
+            let of_group = order[at * filled.max(1)..].chunks(filled.max(1)).take(layout.group() as usize);
+            write_map(index, layout, &mut hints, block - 1, of_group, &signatures)?;
         }
+        extend_to(index, block)?;
         let mut pages = Change::lock(index, &mut hints, &[block], Logging::Building);
         let mut page = pages.init(block, Kind::Nodes, 0);
         for (at, &id) in page_ids.iter().enumerate() {
@@ -112,6 +113,35 @@ pub fn flush(
     Meta { entry, tag, side, connected: order.len() as u32, ..meta }.write(&mut page);
     meta.write_cuts(&mut page, &signatures.cuts);
     pages.commit();
+    Ok(())
+}
+
+/// Makes the file longer by one page, which must be `block`.
+fn extend_to(index: Index, block: Block) -> SqlResult<()> {
+    if index.extend() == block {
+        return Ok(());
+    }
+    Err(damaged(index, "another process is writing to it while it is built"))
+}
+
+/// Writes the map of the pages after `map`, whose nodes are those of `pages`.
+fn write_map<'a>(
+    index: Index,
+    layout: &Layout,
+    hints: &mut Hints,
+    map: Block,
+    pages: impl Iterator<Item = &'a [NodeId]>,
+    signatures: &Signatures,
+) -> SqlResult<()> {
+    extend_to(index, map)?;
+    let mut change = Change::lock(index, hints, &[map], Logging::Building);
+    let mut page = change.init(map, Kind::Map, 0);
+    for (block, ids) in (map + 1..).zip(pages) {
+        for (at, &id) in ids.iter().enumerate() {
+            layout.put_signature(&mut page, Place { block, at }, signatures.of(id));
+        }
+    }
+    change.commit();
     Ok(())
 }
 
@@ -181,7 +211,7 @@ fn zeros<T: Clone>(len: usize, value: T) -> SqlResult<Vec<T>> {
 fn number(layout: &Layout, filled: usize, order: &[NodeId], limit: usize) -> SqlResult<Vec<NodeId>> {
     let mut numbers = zeros(limit, NONE)?;
     for (position, &id) in order.iter().enumerate() {
-        let place = Place { block: (position / filled) as Block + 1, at: position % filled };
+        let place = Place { block: layout.block((position / filled) as Block), at: position % filled };
         numbers[id as usize] = layout.id(place).ok_or_else(too_large)?;
     }
     Ok(numbers)
@@ -190,7 +220,7 @@ fn number(layout: &Layout, filled: usize, order: &[NodeId], limit: usize) -> Sql
 /// Side entries being collected.
 struct Sides {
     layout: Layout,
-    /// The page they start on.
+    /// Pages of nodes before them.
     first: Block,
     entries: Vec<Side>,
 }
@@ -199,7 +229,8 @@ impl Sides {
     fn push(&mut self, entry: Side) -> SqlResult<u32> {
         let per_page = self.layout.sides_per_page();
         let position = self.entries.len();
-        let place = Place { block: self.first + (position / per_page) as Block, at: position % per_page };
+        let block = self.layout.block(self.first + (position / per_page) as Block);
+        let place = Place { block, at: position % per_page };
         let number = self.layout.side_id(place).ok_or_else(too_large)?;
         self.entries.try_reserve(1).map_err(|_| out_of_memory("writing a vs_hnsw index"))?;
         self.entries.push(entry);
@@ -231,9 +262,14 @@ impl Sides {
     /// Writes all of them and returns the page that has room, if the last one has.
     fn write(self, index: Index, hints: &mut Hints) -> SqlResult<Block> {
         let mut room = NONE;
-        for entries in self.entries.chunks(self.layout.sides_per_page()) {
+        for (at, entries) in self.entries.chunks(self.layout.sides_per_page()).enumerate() {
             pgrx::check_for_interrupts!();
-            let block: pg_sys::BlockNumber = index.extend();
+            let block = self.layout.block(self.first + at as Block);
+            if self.layout.is_map(block - 1) {
+                // A map of no nodes yet.
+                extend_to(index, block - 1)?;
+            }
+            extend_to(index, block)?;
             let full = entries.len() == self.layout.sides_per_page();
             let mut pages = Change::lock(index, hints, &[block], Logging::Building);
             let mut page = pages.init(block, Kind::Side, if full { UNLISTED } else { NONE });

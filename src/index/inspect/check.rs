@@ -10,6 +10,7 @@ use crate::index::pages::{INLINE_TIDS, Layout, NodeRef, Nodes, Opened, Place, Si
 use crate::storage::{Block, Kind};
 use pgrx::name;
 use pgrx::prelude::*;
+use vs_filter::{Signature, signature};
 use vs_graph::{MAX_LEVEL, NONE, NodeId};
 
 /// Something wrong.
@@ -82,6 +83,7 @@ struct Chains {
     upper: u32,
     overflow: u32,
     dead: bool,
+    signature: Signature,
 }
 
 impl Check {
@@ -96,6 +98,7 @@ impl Check {
         for block in 1..self.blocks {
             pgrx::check_for_interrupts!();
             for chains in self.check_page(block)? {
+                self.check_signature(block, &chains);
                 self.check_upper(block, &chains)?;
                 self.check_overflow(block, &chains)?;
             }
@@ -142,7 +145,7 @@ impl Check {
             if !page.is_sound() {
                 problems.push("the page's header is damaged".to_owned());
             }
-            if !matches!(page.kind(), Some(Kind::Nodes | Kind::Side | Kind::Unplaced)) {
+            if !matches!(page.kind(), Some(Kind::Nodes | Kind::Side | Kind::Unplaced | Kind::Map)) {
                 problems.push("the page is of no known kind".to_owned());
             }
             tids.extend(unplaced(page).map(|(tid, _)| (tid, block)));
@@ -157,6 +160,7 @@ impl Check {
                     upper: node.upper(),
                     overflow: node.overflow(),
                     dead: !node.live(),
+                    signature: signature(&opened.coarse, node.keys()),
                 });
             }
         }
@@ -212,6 +216,22 @@ impl Check {
             problems.push(format!("its list of layer {level} {text} ({member})"));
         }
         problems
+    }
+
+    /// A node's signature must be in the map of its page.
+    fn check_signature(&mut self, block: Block, node: &Chains) {
+        let (layout, opened) = (self.layout, &self.nodes.opened);
+        let Some(map) = layout.map_of(block).filter(|_| !node.dead) else { return };
+        let differs = {
+            let mut hints = opened.remembered.hints.borrow_mut();
+            let lock = opened.index.read(&mut hints, map);
+            let kept = layout.mapped_signature(lock.page(), layout.place(node.id));
+            // Pages whose map is used for something else have none.
+            kept.map_or(lock.page().is_new(), |kept| kept != node.signature)
+        };
+        if differs {
+            self.report(block, format!("node {}: the map on page {map} says something else of its keys", node.id));
+        }
     }
 
     /// Follows a node's lists above layer 0.

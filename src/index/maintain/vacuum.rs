@@ -362,7 +362,7 @@ impl<'a> Vacuum<'a> {
             let room = {
                 let mut hints = self.opened.remembered.hints.borrow_mut();
                 let lock = self.opened.index.read(&mut hints, block);
-                lock.page().is_new() || !dead.is_empty()
+                (lock.page().is_new() && !layout.is_map(block)) || !dead.is_empty()
             };
             if room {
                 self.opened.index.note_room(block, true);

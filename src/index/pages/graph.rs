@@ -119,7 +119,7 @@ impl Graph {
             pgrx::check_for_interrupts!();
             let first = opened.side()?;
             if first == NONE {
-                let fresh = opened.index.extend();
+                let fresh = opened.extend();
                 let mut pages = opened.change(&[0, fresh], self.logging)?;
                 // A vacuum may have seen the page of zeros meanwhile, and offered it to an insertion for nodes.
                 if !pages.page(fresh).is_new() {
@@ -173,11 +173,11 @@ impl Graph {
             return block;
         }
         if self.logging == Logging::Generic
-            && let Some(block) = opened.index.page_with_room()
+            && let Some(block) = opened.index.page_with_room().filter(|&block| !opened.layout.is_map(block))
         {
             return block;
         }
-        let block = opened.index.extend();
+        let block = opened.extend();
         if self.logging == Logging::Generic {
             opened.index.note_room(block, true);
             opened.index.publish_room(block, block + 1);
@@ -259,6 +259,8 @@ impl StorageMut for Graph {
             let opened = self.opened();
             let mut blocks = vec![block];
             blocks.extend(side);
+            let map = layout.map_of(block);
+            blocks.extend(map);
             blocks.sort_unstable();
             blocks.dedup();
             let mut pages = opened.change(&blocks, self.logging)?;
@@ -298,6 +300,16 @@ impl StorageMut for Graph {
             node.set_tids(self.row.tid.into_iter());
             node.set_list(lists.first().map_or(&[][..], |list| list), |id| self.signature_of(id));
             let full = layout.free_slot(page.as_page()).is_none();
+            if let Some(map) = map {
+                let kind = pages.page(map).kind();
+                if pages.page(map).is_new() {
+                    pages.init(map, Kind::Map, 0);
+                }
+                if kind.is_none_or(|kind| kind == Kind::Map) {
+                    let signature = signature(&opened.coarse, self.row.keys.keys());
+                    layout.put_signature(&mut pages.page_mut(map), Place { block, at }, signature);
+                }
+            }
             pages.commit();
             if full {
                 self.note_full(block);

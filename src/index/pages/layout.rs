@@ -35,7 +35,7 @@
 //!
 //! Bit 15 of a TID's offset marks a row that a scan has found dead to everybody.
 
-use super::slots::{ALIKE, NodeMut, NodeRef, SIDE_DATA, Shape, SideMut, SideRef, TIDS, rows_at};
+use super::slots::{ALIKE, LIST, NodeMut, NodeRef, SIDE_DATA, Shape, SideMut, SideRef, TIDS, rows_at};
 use super::tid::TID;
 use crate::storage::{Block, CAPACITY, Kind, Page, PageMut};
 use vs_graph::{NONE, NodeId};
@@ -48,6 +48,8 @@ pub struct Layout {
     per_page: usize,
     side: usize,
     sides_per_page: usize,
+    /// Pages that a map page is for; 0 if there are none.
+    group: u32,
 }
 
 /// A place on a page: block, and position there.
@@ -71,6 +73,7 @@ impl Layout {
             per_page: CAPACITY / slot,
             side,
             sides_per_page: CAPACITY / side,
+            group: CAPACITY.checked_div(shape.signed * (CAPACITY / slot)).unwrap_or(0) as u32,
         })
     }
 
@@ -87,6 +90,11 @@ impl Layout {
     /// Neighbours chosen for a new node.
     pub fn m(&self) -> usize {
         self.shape.m
+    }
+
+    /// Signatures of each node.
+    pub fn signed(&self) -> usize {
+        self.shape.signed
     }
 
     /// Key columns.
@@ -139,6 +147,27 @@ impl Layout {
         (id < u64::from(NONE)).then_some(id as u32)
     }
 
+    /// Pages after a map page whose nodes' signatures are on it; 0 if there are no key columns and no map pages.
+    pub fn group(&self) -> Block {
+        self.group
+    }
+
+    /// The map page of a block, if it can have one.
+    pub fn map_of(&self, block: Block) -> Option<Block> {
+        let before = block.checked_sub(1)?.checked_rem(self.group + 1).filter(|_| self.group > 0)?;
+        Some(block - before)
+    }
+
+    /// Whether a block is kept for a map page.
+    pub fn is_map(&self, block: Block) -> bool {
+        self.map_of(block) == Some(block)
+    }
+
+    /// The block after the metapage and `before` others that are not kept for map pages.
+    pub fn block(&self, before: Block) -> Block {
+        before + 1 + before.checked_div(self.group).map_or(0, |maps| maps + 1)
+    }
+
     /// How far into the page's bytes slot `at` begins.
     #[inline]
     pub fn slot_offset(&self, at: usize) -> usize {
@@ -149,6 +178,11 @@ impl Layout {
     #[inline]
     pub fn keys_offset(&self) -> usize {
         self.shape.keys_at
+    }
+
+    /// Where in a slot the list of layer 0 and its signatures begin, and how many bytes they take.
+    pub fn lists(&self) -> (usize, usize) {
+        (LIST, self.shape.keys_at - LIST)
     }
 
     /// The bytes of a slot's keys and code.
@@ -207,6 +241,7 @@ impl Layout {
                 Some(Kind::Meta) => block == 0,
                 Some(Kind::Nodes) => block > 0 && whole(self.slot, self.per_page),
                 Some(Kind::Unplaced) => block > 0 && super::unplaced::is_whole(page),
+                Some(Kind::Map) => self.is_map(block) && page.bytes().len() == self.map_size(),
                 Some(Kind::Side) => block > 0 && whole(self.side, self.sides_per_page),
                 None => false,
             }

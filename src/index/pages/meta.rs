@@ -11,7 +11,7 @@
 //! | 12 | 4 | the first side page with room |
 //! | 16 | 4 | the node that searches start at |
 //! | 20 | 32 | the number of key columns, and the kind of each |
-//! | 52 | 4 | the first page with room for rows without a place in the graph |
+//! | 52 | 4 | the first page with room for rows without a place in the graph; 0 if there never was one, 2³² − 1 if all are full |
 //! | 56 | 4 | live nodes when all were last made reachable |
 //! | 60 | 4 | checksum of all other bytes in use, never 0 |
 //! | 64 | | the cuts of the key columns, if there are any; then what few indexes need (`binder`) |
@@ -48,7 +48,8 @@ pub struct Meta {
     pub entry: Option<Entry>,
     /// The first of the side pages with free entries, each linked to the next; [`NONE`] if there is none.
     pub side: Block,
-    /// The first of the pages with room for rows without a place in the graph, each linked to the next; 0 if there is none.
+    /// The first of the pages with room for rows without a place in the graph, each linked to the next; 0 if there
+    /// never was one.
     pub unplaced: Block,
     /// What the key columns hold.
     pub kinds: Kinds,

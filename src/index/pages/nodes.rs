@@ -17,7 +17,7 @@ use super::slots::{NodeRef, SideRef, TIDS};
 use super::tid::Tid;
 use crate::error::{SqlError, SqlResult, out_of_memory};
 use crate::storage::{Block, Whereabouts};
-use vs_filter::Filter;
+use vs_filter::{Filter, Signed};
 use vs_graph::{Candidate, Entry, NONE, NodeId, Storage};
 use vs_quantize::Query;
 
@@ -29,7 +29,9 @@ pub struct Nodes {
     /// The index.
     pub opened: Opened,
     /// What nodes must meet to be found.
-    pub filter: Filter,
+    filter: Filter,
+    /// What their signatures are like.
+    signed: Signed,
     order: Vec<NodeId>,
     blocks: Vec<Block>,
     ends: Vec<usize>,
@@ -42,6 +44,7 @@ impl Nodes {
         Self {
             opened,
             filter: Filter::default(),
+            signed: Signed::default(),
             order: Vec::new(),
             blocks: Vec::new(),
             ends: Vec::new(),
@@ -54,6 +57,22 @@ impl Nodes {
         self.opened = opened;
     }
 
+    /// From now on finds only nodes that pass `filter`.
+    pub fn set_filter(&mut self, filter: &Filter) {
+        self.signed = Signed::new(filter, &self.opened.coarse);
+        self.filter.clone_from(filter);
+    }
+
+    /// Whether there is a filter.
+    pub fn filters(&self) -> bool {
+        !self.filter.is_empty()
+    }
+
+    /// What the signatures of nodes that pass are like; nothing is said if signatures cannot tell.
+    pub fn signed(&self) -> &Signed {
+        &self.signed
+    }
+
     /// Whether a node stands for rows that may be wanted: it has rows, and its keys pass the filter.
     #[inline]
     pub fn is_wanted(&self, node: &NodeRef<'_>) -> bool {
@@ -64,7 +83,20 @@ impl Nodes {
     ///
     /// # Errors
     /// If the index is damaged: one of `ids` is where no node can ever have been.
-    pub fn with_nodes(&mut self, ids: &[NodeId], mut look: impl FnMut(NodeId, NodeRef<'_>)) -> SqlResult<()> {
+    pub fn with_nodes(&mut self, ids: &[NodeId], look: impl FnMut(NodeId, NodeRef<'_>)) -> SqlResult<()> {
+        let layout = self.opened.layout;
+        self.visit(ids, layout.keys_offset(), layout.body_size(), look)
+    }
+
+    /// As [`with_nodes`](Self::with_nodes), of whose slots the `len` bytes from `from` on will be looked at most.
+    #[inline]
+    fn visit(
+        &mut self,
+        ids: &[NodeId],
+        from: usize,
+        len: usize,
+        mut look: impl FnMut(NodeId, NodeRef<'_>),
+    ) -> SqlResult<()> {
         let layout = self.opened.layout;
         self.order.clear();
         self.order.extend(ids);
@@ -97,7 +129,7 @@ impl Nodes {
             let place = layout.place(id);
             let slot = layout.slot_offset(place.at);
             hints.whereabouts(place.block, slot).prefetch(1);
-            let code = hints.whereabouts(place.block, slot + layout.keys_offset());
+            let code = hints.whereabouts(place.block, slot + from);
             code.prefetch(AHEAD);
             self.ahead.push(code);
         }
@@ -107,7 +139,7 @@ impl Nodes {
         self.opened.index.visit(hints, &self.blocks, |at, page| {
             for (k, &id) in order[first..ends[at]].iter().enumerate() {
                 if let Some(next) = ahead.get(first + k + 1) {
-                    next.prefetch_from(AHEAD, layout.body_size());
+                    next.prefetch_from(AHEAD, len);
                 }
                 let slot = layout.place(id).at;
                 match layout.node_of(page, slot) {
@@ -341,6 +373,36 @@ impl Storage for Nodes {
         });
         self.filter = filter;
         scored
+    }
+
+    fn expand(&mut self, ids: &[NodeId], may: &mut Vec<NodeId>, fails: &mut Vec<NodeId>) -> SqlResult<bool> {
+        pgrx::check_for_interrupts!();
+        let layout = self.opened.layout;
+        let (from, len) = layout.lists();
+        let signed = std::mem::take(&mut self.signed);
+        let (mut there, mut last) = (0, 0);
+        let read = self.visit(ids, from, len, |_, node| {
+            there += 1;
+            if !signed.is_empty() {
+                for (member, signature) in node.signed_list() {
+                    if signed.may_pass(signature) {
+                        may.push(member)
+                    } else {
+                        fails.push(member)
+                    }
+                    last = last.max(member);
+                }
+            } else {
+                may.extend(node.list());
+                last = may.iter().copied().fold(last, NodeId::max);
+            }
+        });
+        self.signed = signed;
+        read?;
+        if !self.opened.has(layout.place(last).block) {
+            return Err(self.no_such_node(last));
+        }
+        Ok(there == ids.len())
     }
 
     fn neighbours(&mut self, id: NodeId, level: u8, out: &mut Vec<NodeId>) -> SqlResult<bool> {

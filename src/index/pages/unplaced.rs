@@ -17,8 +17,11 @@ use crate::storage::{Block, CAPACITY, Kind, Page, PageMut};
 /// Addresses that a page holds.
 const PER_PAGE: usize = CAPACITY / TID;
 
-/// [`Page::link`] of the last page in the chain, and the head of an empty chain.
+/// [`Page::link`] of the last page in the chain, and the head of the chain where there never was a page.
 const END: Block = 0;
+
+/// The head of an empty chain where all pages are full.
+const FULL: Block = Block::MAX;
 
 /// [`Page::link`] of a page that is not in the chain.
 const UNCHAINED: Block = Block::MAX;
@@ -62,7 +65,7 @@ impl Graph {
             pgrx::check_for_interrupts!();
             let opened = self.opened();
             let head = opened.read_meta()?.unplaced;
-            if head == END {
+            if head == END || head == FULL {
                 self.chain_fresh_page()?;
                 continue;
             }
@@ -89,7 +92,7 @@ impl Graph {
             append(&mut page, used, &rows[..count]);
             if used + count == PER_PAGE {
                 page.set_link(UNCHAINED);
-                super::Meta { unplaced: next, ..meta }.write(&mut pages.page_mut(0));
+                super::Meta { unplaced: if next == END { FULL } else { next }, ..meta }.write(&mut pages.page_mut(0));
             }
             pages.commit();
             rows = &rows[count..];
@@ -100,12 +103,12 @@ impl Graph {
     /// Puts a new page into the empty chain.
     fn chain_fresh_page(&self) -> SqlResult<()> {
         let opened = self.opened();
-        let fresh = opened.index.extend();
+        let fresh = opened.extend();
         let mut pages = opened.change(&[0, fresh], self.logging)?;
         let meta = opened.meta_of(pages.page(0))?;
         // A vacuum may have seen the page of zeros meanwhile, and offered it to an insertion for nodes; another insertion
         // may have chained a page. A page of zeros that is left over is found by the next vacuum.
-        if meta.unplaced == END && pages.page(fresh).is_new() {
+        if matches!(meta.unplaced, END | FULL) && pages.page(fresh).is_new() {
             pages.init(fresh, Kind::Unplaced, END);
             super::Meta { unplaced: fresh, ..meta }.write(&mut pages.page_mut(0));
             pages.commit();
@@ -138,7 +141,7 @@ impl Graph {
         }
         let mut link = pages.page(block).link();
         if link == UNCHAINED {
-            link = meta.unplaced;
+            link = if meta.unplaced == FULL { END } else { meta.unplaced };
             super::Meta { unplaced: block, ..meta }.write(&mut pages.page_mut(0));
         }
         let mut page = pages.init(block, Kind::Unplaced, link);
@@ -150,9 +153,12 @@ impl Graph {
     }
 }
 
-/// The pages with such rows, by a look at every page.
+/// The pages with such rows, by a look at every page unless there never was one.
 pub fn unplaced_blocks(opened: &Opened) -> SqlResult<Vec<Block>> {
     let mut found = Vec::new();
+    if opened.read_meta()?.unplaced == END {
+        return Ok(found);
+    }
     let hints = &mut *opened.remembered.hints.borrow_mut();
     let mut sweep = crate::storage::Sweep::new(opened.index, 1);
     loop {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `access` | PostgreSQL's side: begin, rescan, get the next row, end |
 //! | `scan` | rows in the order of a lower bound of their distance, until there are no more |
+//! | `matching` | which way a search goes that filters |
 //! | `near` | the first stage: a search of the graph |
 //! | `pass` | the second: all codes, nearest first |
 //! | `alike` | many rows with the very same vector |
@@ -14,6 +15,7 @@ mod access;
 mod alike;
 mod filter;
 mod kill;
+mod matching;
 mod near;
 mod pass;
 mod scan;

@@ -5,10 +5,15 @@
 //! *bound*, so in strict order nothing above the bound of the farthest candidate (the [horizon](Near::rank)) is handed out
 //! until the beam has been widened.
 
+use super::matching::Way;
 use crate::error::{SqlResult, out_of_memory};
 use crate::index::pages::Nodes;
-use vs_graph::{Beam, Candidate, NodeId};
+use vs_graph::{Beam, Candidate, FilteredBeam, NodeId};
 use vs_quantize::{Query, Score};
+
+/// A search visits nodes all over the index, a pass reads them one after the other, some times as fast. When a search has
+/// computed a distance to one in so many nodes, the rest comes cheaper by a pass.
+pub const PASS_PAYS: usize = 4;
 
 /// By how many candidates a beam is widened at least.
 const LEAST: usize = 8;
@@ -20,6 +25,9 @@ const REMEMBERED: usize = 48;
 #[derive(Default)]
 pub struct Near {
     beam: Beam,
+    /// The search in the place of `beam`, if the index filters.
+    filtered: FilteredBeam,
+    way: Option<Way>,
     found: Vec<Candidate>,
     /// Found and sorted by bound; those before `next` have been handed out or left out.
     bounds: Vec<(f64, Candidate)>,
@@ -43,20 +51,31 @@ pub enum Step {
 }
 
 impl Near {
-    /// Searches for `query` with `ef` candidates.
-    pub fn start(&mut self, nodes: &mut Nodes, query: &Query, ef: usize) -> SqlResult<()> {
+    /// Searches for `query` with `ef` candidates, among what passes the filter if there is a `way` to do so.
+    pub fn start(&mut self, nodes: &mut Nodes, query: &Query, ef: usize, way: Option<Way>) -> SqlResult<()> {
         self.bounds.clear();
         self.handed_out.clear();
         self.next = 0;
         self.last = f64::NEG_INFINITY;
-        self.beam.search(nodes, query, ef)?;
+        match &way {
+            Some(way) => {
+                let ef = ef.saturating_mul(way.wider);
+                self.filtered.search(nodes, query, ef, &way.sample, way.thorough, way.limit)?;
+            }
+            None => self.beam.search(nodes, query, ef)?,
+        }
+        self.way = way;
         self.rank(nodes, query)
     }
 
     /// Searches for more, the more at a time the more have been found, so that it does not come to this often.
     pub fn widen(&mut self, nodes: &mut Nodes, query: &Query, ef: usize) -> SqlResult<()> {
         let found = self.handed_out.len() + self.held_back();
-        self.beam.widen(nodes, query, (ef.max(found) / 2).max(LEAST))?;
+        let more = (ef.max(found) / 2).max(LEAST);
+        match &self.way {
+            Some(way) => self.filtered.widen(nodes, query, more, way.limit)?,
+            None => self.beam.widen(nodes, query, more)?,
+        }
         self.rank(nodes, query)
     }
 
@@ -102,17 +121,17 @@ impl Near {
 
     /// Bytes that the search remembers, about.
     pub fn memory(&self) -> usize {
-        self.beam.distances() * REMEMBERED
+        let seen = if self.way.is_some() { self.filtered.seen() } else { self.beam.distances() };
+        seen * REMEMBERED
     }
 
-    /// Distances computed so far.
-    pub fn distances(&self) -> usize {
-        self.beam.distances()
-    }
-
-    /// Whether the search has seen all that it can reach.
-    pub fn is_exhausted(&self) -> bool {
-        self.beam.is_exhausted()
+    /// Whether the search is not worth going on with: it has seen all that it can reach, or looked at so many nodes that
+    /// a pass over `all` would be the quicker way from here.
+    pub fn is_done(&self, all: usize) -> bool {
+        match &self.way {
+            Some(way) => self.filtered.is_exhausted() || self.filtered.visits() >= way.limit,
+            None => self.beam.is_exhausted() || self.beam.distances() >= all / PASS_PAYS,
+        }
     }
 
     /// Candidates that have been found and not handed out.
@@ -125,11 +144,17 @@ impl Near {
     /// From the farthest candidate follows the horizon. Of two hundred rows that differ by less than the codes can tell,
     /// all are found before the first is handed out.
     fn rank(&mut self, nodes: &Nodes, query: &Query) -> SqlResult<()> {
-        self.beam.take(&mut self.found);
+        let starved = if self.way.is_some() {
+            self.filtered.take(&mut self.found);
+            self.filtered.is_starved()
+        } else {
+            self.beam.take(&mut self.found);
+            self.beam.is_starved()
+        };
         let space = nodes.opened.space();
         self.bounds.drain(..self.next.min(self.bounds.len()));
         self.next = 0;
-        if self.beam.is_starved() || self.bounds.try_reserve(self.found.len()).is_err() {
+        if starved || self.bounds.try_reserve(self.found.len()).is_err() {
             return Err(no_memory());
         }
         self.bounds.extend(self.found.iter().map(|c| (space.lower_bound(query, c.score()), *c)));

@@ -14,13 +14,16 @@
 //! by that.
 
 use crate::error::{SqlResult, out_of_memory};
-use crate::index::pages::{Nodes, Place};
+use crate::index::pages::{Maps, Nodes, Place};
 use crate::index::plan::options;
 use crate::storage::{Block, Kind, Sweep};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use vs_graph::NodeId;
+use vs_graph::{NodeId, Storage};
 use vs_quantize::Query;
+
+/// Nodes that are looked at together: enough to ask for ahead of time, few enough to be there still when it comes to them.
+const AT_ONCE: usize = 64;
 
 /// Nodes that the first pass keeps at least.
 const FIRST: usize = 1024;
@@ -94,6 +97,8 @@ pub struct Pass {
     complete: bool,
     /// The pages of rows without a place in the graph that the last pass came by.
     unplaced: Vec<Block>,
+    /// The last pass looked only at what may pass the filter.
+    by_map: bool,
 }
 
 impl Pass {
@@ -112,7 +117,7 @@ impl Pass {
     }
 
     /// The nearest node that has not been handed out, if its bound is below `before`.
-    pub fn next(&mut self, nodes: &Nodes, query: &Query, before: f64) -> SqlResult<Option<Bounded>> {
+    pub fn next(&mut self, nodes: &mut Nodes, query: &Query, before: f64) -> SqlResult<Option<Bounded>> {
         loop {
             if let Some(&found) = self.nearest.last() {
                 if found.bound >= before {
@@ -133,23 +138,76 @@ impl Pass {
         }
     }
 
-    /// The pages of rows without a place in the graph, once there are no more nodes.
-    pub fn unplaced(&mut self) -> Vec<Block> {
-        std::mem::take(&mut self.unplaced)
+    /// The pages of rows without a place in the graph, once there are no more nodes; `None` if passes did not come by.
+    pub fn unplaced(&mut self) -> Option<Vec<Block>> {
+        (!self.by_map).then(|| std::mem::take(&mut self.unplaced))
     }
 
     /// One pass: leaves the `keep` nearest of those not handed out in `nearest`.
-    fn run(&mut self, nodes: &Nodes, query: &Query) -> SqlResult<()> {
+    fn run(&mut self, nodes: &mut Nodes, query: &Query) -> SqlResult<()> {
         // Once in the heap and once in order.
         let keep = self.keep.min(options::work_mem() / (2 * size_of::<Bounded>())).max(FIRST);
         self.keep = keep.saturating_mul(2);
         self.complete = true;
         self.unplaced.clear();
+        let most = nodes.opened.layout.ids(nodes.opened.index.blocks());
+        self.heap.try_reserve(keep.min(most)).map_err(|_| no_memory())?;
+        self.by_map = !nodes.signed().is_empty();
+        if self.by_map {
+            self.look_at_possible(nodes, query, keep)?;
+        } else {
+            self.look_at_all(nodes, query, keep)?;
+        }
+        self.nearest.try_reserve(self.heap.len()).map_err(|_| no_memory())?;
+        self.nearest.extend(self.heap.drain());
+        self.nearest.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(())
+    }
+
+    /// Takes in a node that has not been handed out.
+    #[inline]
+    fn offer(&mut self, found: Bounded, keep: usize) {
+        if found.bound < self.floor {
+            return;
+        }
+        if self.heap.len() < keep {
+            self.heap.push(found);
+        } else if let Some(mut farthest) = self.heap.peek_mut() {
+            self.complete = false;
+            if found < *farthest {
+                *farthest = found;
+            }
+        }
+    }
+
+    /// Looks at the nodes that may pass the filter as the maps say.
+    fn look_at_possible(&mut self, nodes: &mut Nodes, query: &Query, keep: usize) -> SqlResult<()> {
+        let remembered = std::rc::Rc::clone(&nodes.opened.remembered);
+        let (mut maps, mut ids, mut scored) = (Maps::default(), Vec::new(), Vec::new());
+        let blocks = nodes.opened.index.blocks();
+        for map in (1..blocks).step_by(nodes.opened.layout.group() as usize + 1) {
+            ids.clear();
+            maps.read(nodes, map, &mut ids)?;
+            ids.retain(|&id| !self.marks.contains(id));
+            for some in ids.chunks(AT_ONCE) {
+                pgrx::check_for_interrupts!();
+                scored.clear();
+                nodes.score(query, some, &mut scored)?;
+                for candidate in scored.iter().filter(|candidate| candidate.live) {
+                    let bound = remembered.space.lower_bound(query, candidate.score());
+                    self.offer(Bounded { bound, id: candidate.id, generation: candidate.stamp }, keep);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at all nodes, in the order of the file.
+    fn look_at_all(&mut self, nodes: &Nodes, query: &Query, keep: usize) -> SqlResult<()> {
         let opened = &nodes.opened;
         let (layout, space) = (opened.layout, opened.space());
         let hints = &mut *opened.remembered.hints.borrow_mut();
         let mut sweep = Sweep::new(opened.index, 1);
-        self.heap.try_reserve(keep.min(layout.ids(opened.index.blocks()))).map_err(|_| no_memory())?;
         loop {
             pgrx::check_for_interrupts!();
             let Some((block, shared)) = sweep.next(hints) else { break };
@@ -162,23 +220,9 @@ impl Pass {
                 let Some(node) = layout.node(page, at).filter(|node| nodes.is_wanted(node)) else { continue };
                 let Some(id) = layout.id(Place { block, at }).filter(|&id| !self.marks.contains(id)) else { continue };
                 let bound = space.lower_bound(query, space.score(query, node.code()));
-                if bound < self.floor {
-                    continue;
-                }
-                let found = Bounded { bound, id, generation: node.generation() };
-                if self.heap.len() < keep {
-                    self.heap.push(found);
-                } else if let Some(mut farthest) = self.heap.peek_mut() {
-                    self.complete = false;
-                    if found < *farthest {
-                        *farthest = found;
-                    }
-                }
+                self.offer(Bounded { bound, id, generation: node.generation() }, keep);
             }
         }
-        self.nearest.try_reserve(self.heap.len()).map_err(|_| no_memory())?;
-        self.nearest.extend(self.heap.drain());
-        self.nearest.sort_unstable_by(|a, b| b.cmp(a));
         Ok(())
     }
 }

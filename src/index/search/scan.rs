@@ -20,7 +20,8 @@
 
 use super::alike::{Alike, Table};
 use super::kill::Kills;
-use super::near::{Near, Step};
+use super::matching::{self, Choice};
+use super::near::{Near, PASS_PAYS, Step};
 use super::pass::Pass;
 use crate::embedding::Embedding;
 use crate::error::{SqlError, SqlResult};
@@ -32,10 +33,6 @@ use pgrx::PgSqlErrorCode;
 use std::cell::RefCell;
 use vs_graph::NodeId;
 use vs_quantize::{Error, Query, Scratch};
-
-/// A search visits nodes all over the index, a pass reads them one after the other, some times as fast. When a search has
-/// computed a distance to one in so many nodes, the rest comes cheaper by a pass.
-const PASS_PAYS: usize = 4;
 
 /// Nodes that a search visits for each candidate it keeps, about.
 const NODES_PER_CANDIDATE: usize = 10;
@@ -182,7 +179,7 @@ impl Scan {
             none => *none = Some(Nodes::new(opened)),
         }
         let Some(nodes) = &mut self.nodes else { return Ok(()) };
-        nodes.filter.clone_from(&self.conditions.filter);
+        nodes.set_filter(&self.conditions.filter);
         let Some(query) = query.filter(|_| !empty) else {
             (self.stage, self.bound) = (Stage::Everything(1), None);
             return Ok(());
@@ -210,8 +207,16 @@ impl Scan {
             self.stage = Stage::Pass;
             return pass.start(&[], f64::NEG_INFINITY);
         }
+        let way = match matching::choose(nodes, options::ef_search())? {
+            Choice::Pass if options::iterative_scan() != IterativeScan::Off => {
+                self.stage = Stage::Pass;
+                return pass.start(&[], f64::NEG_INFINITY);
+            }
+            Choice::Pass | Choice::Plain => None,
+            Choice::Filtered(way) => Some(way),
+        };
         self.stage = Stage::Near;
-        near.start(nodes, prepared, options::ef_search())
+        near.start(nodes, prepared, options::ef_search(), way)
     }
 
     /// The next row.
@@ -259,8 +264,7 @@ impl Scan {
                 Step::Wanting => {
                     let all = nodes.opened.layout.ids(nodes.opened.index.blocks());
                     if self.returned < options::max_scan_tuples()
-                        && !near.is_exhausted()
-                        && near.distances() < all / PASS_PAYS
+                        && !near.is_done(all)
                         && near.memory() < options::work_mem()
                     {
                         near.widen(nodes, query, options::ef_search())?;
@@ -281,7 +285,7 @@ impl Scan {
         loop {
             let before = self.nearest_alike();
             let Workspace { pass, query, .. } = &mut self.work;
-            let Some(nodes) = &self.nodes else { return self.end() };
+            let Some(nodes) = &mut self.nodes else { return self.end() };
             let Some(found) = pass.next(nodes, query, before)? else {
                 if before < f64::INFINITY {
                     if self.read_alike()? {
@@ -289,7 +293,10 @@ impl Scan {
                     }
                     continue;
                 }
-                self.unplaced = pass.unplaced();
+                self.unplaced = match pass.unplaced() {
+                    Some(blocks) => blocks,
+                    None => unplaced_blocks(&nodes.opened)?,
+                };
                 self.stage = Stage::Unplaced(Why::Zero, 0);
                 return Ok(());
             };

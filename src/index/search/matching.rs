@@ -1,0 +1,96 @@
+//! Which way a search goes that filters, by how many nodes meet the filter.
+//!
+//! What a filter keeps is measured, not guessed: the maps of the index say which nodes may pass, and reading them takes
+//! microseconds for a hundred thousand nodes. There are three ways:
+//!
+//! | share that passes | way |
+//! |---|---|
+//! | about half, or more | through the graph; what fails is walked through |
+//! | less | from one node that passes to the next ([`vs_graph::FilteredBeam`]) |
+//! | so little that the graph of what passes falls apart, or so few that looking at all of them is quicker | a pass over those |
+//!
+//! A search by the second way stops when it has made as many visits as the third would have, and the third goes on.
+
+use super::near::PASS_PAYS;
+use crate::error::SqlResult;
+use crate::index::pages::{Maps, Nodes};
+use vs_graph::NodeId;
+
+/// Map pages that are read; of a larger index so many, spread evenly.
+const READ: u32 = 128;
+
+/// Nodes that a pass looks at in the time in which a search gets as far with one candidate.
+const PER_CANDIDATE: usize = 60;
+
+/// Of so few nodes a graph falls apart...
+const SPARSE: f64 = 0.025;
+
+/// ... and then a pass may take so many times as long as a search would.
+const SPARSE_COUNTS: usize = 6;
+
+/// Of so many a search through all finds enough.
+const DENSE: f64 = 0.5;
+
+/// Nodes of the sample where searches start.
+const SAMPLE: usize = 128;
+
+/// A way.
+pub enum Choice {
+    /// Through the graph as if there was no filter.
+    Plain,
+    /// From one node that passes to the next.
+    Filtered(Way),
+    /// Over all that pass.
+    Pass,
+}
+
+/// How a search from one node that passes to the next goes.
+pub struct Way {
+    /// Nodes that may pass, from everywhere.
+    pub sample: Vec<NodeId>,
+    /// Whether failing nodes are crossed.
+    pub thorough: bool,
+    /// How many times as many candidates it keeps as without a filter.
+    pub wider: usize,
+    /// After so many visits a pass is the quicker way.
+    pub limit: usize,
+}
+
+/// Chooses the way for the nearest `ef`.
+pub fn choose(nodes: &Nodes, ef: usize) -> SqlResult<Choice> {
+    let all = nodes.opened.layout.ids(nodes.opened.index.blocks());
+    if !nodes.filters() {
+        return Ok(Choice::Plain);
+    }
+    if nodes.signed().is_empty() {
+        // Nothing is known before a look at each.
+        return Ok(Choice::Filtered(Way { sample: Vec::new(), thorough: false, wider: 1, limit: all / PASS_PAYS }));
+    }
+    let every = nodes.opened.layout.group() + 1;
+    let maps = (nodes.opened.index.blocks().max(1) - 1).div_ceil(every);
+    let step = maps.div_ceil(READ).max(1);
+    let read = maps.div_ceil(step);
+    let (mut reader, mut ids, mut found, mut sample) = (Maps::default(), Vec::new(), 0usize, Vec::new());
+    for number in 0..read {
+        pgrx::check_for_interrupts!();
+        ids.clear();
+        reader.read(nodes, 1 + number * step * every, &mut ids)?;
+        found += ids.len();
+        let of_page = SAMPLE.div_ceil(read as usize);
+        sample.extend(ids.iter().copied().step_by((ids.len() / of_page).max(1)).take(of_page));
+    }
+    let count = (found as f64 * f64::from(maps) / f64::from(read.max(1))) as usize;
+    let share = count as f64 / all.max(1) as f64;
+    if count <= PER_CANDIDATE * ef || share < SPARSE && count <= SPARSE_COUNTS * PER_CANDIDATE * ef {
+        return Ok(Choice::Pass);
+    }
+    if share >= DENSE {
+        return Ok(Choice::Plain);
+    }
+    Ok(Choice::Filtered(Way {
+        sample,
+        thorough: share < 0.07,
+        wider: if share < 0.15 { 2 } else { 1 },
+        limit: count.max(PER_CANDIDATE * ef),
+    }))
+}
