@@ -247,3 +247,34 @@ fn pages_share_no_row() {
         assert_eq!(answer(&mut session, "SELECT count(*), count(DISTINCT id) FROM pages"), ["6000|6000"], "{setting}");
     }
 }
+
+#[test]
+fn rows_that_change_while_one_waits_to_lock_them() {
+    let mut session = table("cases_locks");
+    run(&mut session, "CREATE INDEX t_filtered ON t USING vs_hnsw (e, grp); DROP INDEX t_idx");
+    let sql = "SELECT id FROM t WHERE grp = 7 ORDER BY e <-> v(0) LIMIT 5";
+    let before = both_ways(&mut session, sql, "t_filtered");
+    let mut other = pg_test::shared_cluster().connect("cases_locks");
+    // The nearest leaves the group, the second is changed and stays, the third goes.
+    run(
+        &mut session,
+        &format!(
+            "BEGIN; UPDATE t SET grp = 8 WHERE id = {}; UPDATE t SET grp = grp WHERE id = {}; DELETE FROM t WHERE id = {}",
+            before[0], before[1], before[2]
+        ),
+    );
+    let waiting = std::thread::spawn(move || {
+        prefer_index(&mut other);
+        answer(&mut other, &format!("{sql} FOR UPDATE"))
+    });
+    let blocked = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let mut witness = pg_test::shared_cluster().connect("cases_locks");
+    pg_test::wait_until("the other session to wait", || (!answer(&mut witness, blocked).is_empty()).then_some(()));
+    run(&mut session, "COMMIT");
+    let locked = waiting.join().expect("an answer");
+    // LIMIT stands above the locks, so that others take the places of those that are gone.
+    let after = both_ways(&mut session, sql, "t_filtered");
+    assert_eq!(locked, after);
+    assert_eq!(locked[0], before[1]);
+    assert_eq!(locked.len(), 5);
+}
