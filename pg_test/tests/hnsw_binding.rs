@@ -386,3 +386,165 @@ fn a_crash_between_binding_and_commit() {
     assert_eq!(nearest(&mut session, "items", "[1,2,3]@aaaa0001")[0], 0);
     vectors::assert_sound(&mut session, "by_likeness");
 }
+
+/// Runs a statement, and gives what the server warns of.
+fn warnings(database: &Database<'_>, sql: &str) -> String {
+    let outcome = database.psql(sql);
+    assert!(outcome.success(), "{sql}: {}", outcome.stderr);
+    outcome.stderr
+}
+
+/// A column without declared dimensions, filled with 20 vectors of three.
+fn of_any_length(name: &str) -> (Database<'static>, Client) {
+    let database = Database::shared(name);
+    let mut session = database.connect();
+    run(
+        &mut session,
+        "CREATE TABLE items (id int, embedding image_embedding);
+         INSERT INTO items SELECT g, ARRAY[g, 2, 1] FROM generate_series(1, 20) g;
+         CREATE INDEX by_likeness ON items USING vs_hnsw (embedding)",
+    );
+    (database, session)
+}
+
+const FIVE: &str = "INSERT INTO items SELECT g, ARRAY[g, 2, 1, 0, 1] FROM generate_series(1, 20) g";
+
+/// How many rows a drained scan gives, by the index and by the table.
+fn drained(session: &mut Client, query: &str) -> (Vec<i32>, Vec<i32>) {
+    let sql = format!("SELECT id FROM items ORDER BY embedding <-> {query}, id");
+    let mut ids = |prefer: fn(&mut Client)| -> Vec<i32> {
+        prefer(session);
+        session
+            .query(&sql, &[])
+            .unwrap_or_else(|e| panic!("{sql}: {}", pg_test::describe(&e)))
+            .iter()
+            .map(|row| row.get(0))
+            .collect()
+    };
+    (ids(prefer_index), ids(vectors::prefer_table))
+}
+
+#[test]
+fn a_column_is_emptied_and_filled_by_vectors_of_another_length() {
+    let (database, mut session) = of_any_length("binding_length");
+    let error = error_of(&mut session, FIVE);
+    assert_eq!((error.code().code(), error.message()), ("22000", "different image_embedding dimensions 5 and 3"));
+    assert!(error.detail().unwrap_or_default().contains(" of table \"items\" has 3 dimensions"), "{error:?}");
+    // Rolled back, it has no effect.
+    run(
+        &mut session,
+        &format!("BEGIN; DELETE FROM items; {FIVE}; ROLLBACK; INSERT INTO items VALUES (21, '[21,2,1]')"),
+    );
+    assert_eq!(nearest(&mut session, "items", "[4.2,2,1]"), [4, 5, 3]);
+    assert_eq!(error_of(&mut session, FIVE).message(), "different image_embedding dimensions 5 and 3");
+    // A snapshot from before keeps what it sees, whichever length it asks for.
+    let mut before = database.connect();
+    run(&mut before, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+    let said = warnings(
+        &database,
+        &format!("UPDATE items SET embedding = NULL; {FIVE}; INSERT INTO items VALUES (30, '[1,2,3,4,5]')"),
+    );
+    assert_eq!(said.matches("WARNING").count(), 1, "{said}");
+    assert!(said.contains("built for vectors of 3 dimensions") && said.contains("REINDEX INDEX by_likeness"), "{said}");
+    assert_eq!(nearest(&mut before, "items", "[4.2,2,1]"), [4, 5, 3]);
+    let error = error_of(&mut before, "SELECT id FROM items ORDER BY embedding <-> '[4,2,1,0,1]' LIMIT 1");
+    assert_eq!(error.message(), "different image_embedding dimensions 3 and 5");
+    run(&mut before, "ROLLBACK");
+    // The answers are right, and plans do without it.
+    assert_eq!(nearest(&mut session, "items", "[4.2,2,1,0,1]"), [4, 5, 3]);
+    let error = error_of(&mut session, "SELECT id FROM items ORDER BY embedding <-> '[4,2,1]' LIMIT 1");
+    assert_eq!(error.message(), "different image_embedding dimensions 5 and 3");
+    assert_eq!(
+        error_of(&mut session, "INSERT INTO items VALUES (0, '[1,2,3]')").message(),
+        "different image_embedding dimensions 3 and 5"
+    );
+    for query in ["'[7.2,2,1,0,1]'", "NULL"] {
+        let (by_index, by_table) = drained(&mut session, query);
+        assert_eq!(by_index, by_table, "{query}");
+        assert_eq!(by_table.len(), 42, "21 of five dimensions and 21 without");
+    }
+    vectors::assert_sound(&mut session, "by_likeness");
+    run(&mut session, "RESET enable_seqscan; RESET enable_sort; ANALYZE items");
+    let plan = pg_test::explain(
+        &mut session,
+        "COSTS off",
+        "SELECT id FROM items ORDER BY embedding <-> '[1,2,1,0,1]' LIMIT 1",
+    );
+    assert!(plan.contains("Seq Scan"), "{plan}");
+    // A vacuum forgets neither the length nor the model.
+    run(&mut session, "DELETE FROM items WHERE id % 2 = 0 OR embedding IS NULL; VACUUM items");
+    assert_eq!(
+        error_of(&mut session, "INSERT INTO items VALUES (0, '[1,2,3]')").message(),
+        "different image_embedding dimensions 3 and 5"
+    );
+    assert_eq!(nearest(&mut session, "items", "[4.2,2,1,0,1]"), [5, 3, 7]);
+    vectors::assert_sound(&mut session, "by_likeness");
+    // Back to the first length, in one transaction, and on to a third.
+    run(
+        &mut session,
+        "BEGIN; DELETE FROM items; INSERT INTO items SELECT g, ARRAY[g, 2, 1] FROM generate_series(1, 9) g; COMMIT",
+    );
+    assert_eq!(nearest(&mut session, "items", "[4.2,2,1]"), [4, 5, 3]);
+    let (by_index, by_table) = drained(&mut session, "'[7.2,2,1]'");
+    assert_eq!(by_index, by_table);
+    run(
+        &mut session,
+        "DELETE FROM items; INSERT INTO items SELECT g, ARRAY[g, 2] FROM generate_series(1, 9) g; REINDEX INDEX by_likeness",
+    );
+    assert_eq!(vectors::stat(&mut session, "by_likeness", "dims"), 2);
+    assert_eq!(nearest(&mut session, "items", "[4.2,2]"), [4, 5, 3]);
+    vectors::assert_sound(&mut session, "by_likeness");
+    let error =
+        error_of(&mut session, &format!("DELETE FROM items; INSERT INTO items VALUES (1, array_fill(1, ARRAY[9000]))"));
+    assert_eq!(error.code().code(), "54000", "{error:?}");
+}
+
+#[test]
+fn models_of_vectors_of_another_length() {
+    let (_, mut session) = of_any_length("binding_length_models");
+    run(&mut session, "DELETE FROM items; INSERT INTO items VALUES (1, '[1,2]@aaaa0001'); VACUUM items");
+    let other = "INSERT INTO items VALUES (1, '[2,1]@bbbb0002')";
+    assert_eq!(error_of(&mut session, other).message(), OTHER_MODEL);
+    run(&mut session, &format!("BEGIN; DELETE FROM items; {other}; ROLLBACK"));
+    assert_eq!(error_of(&mut session, other).message(), OTHER_MODEL);
+    run(&mut session, &format!("INSERT INTO items VALUES (2, '[1,2]@aaaa0001'); DELETE FROM items; {other}"));
+    assert_eq!(nearest(&mut session, "items", "[1,2]@bbbb0002"), [1]);
+    assert_eq!(model(&mut session).as_deref(), Some("bbbb0002"));
+    vectors::assert_sound(&mut session, "by_likeness");
+}
+
+#[test]
+fn an_index_is_built_of_rows_that_others_were_longer_than() {
+    let (database, mut session) = of_any_length("binding_length_built");
+    let create = "CREATE INDEX by_likeness ON items USING vs_hnsw (embedding)";
+    run(&mut session, &format!("DROP INDEX by_likeness; BEGIN; DELETE FROM items; {FIVE}; {create}"));
+    assert_eq!(vectors::stat(&mut session, "by_likeness", "dims"), 5, "the length of what is there");
+    run(&mut session, &format!("ROLLBACK; {create}"));
+    let mut before = database.connect();
+    run(&mut before, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+    run(&mut session, &format!("DELETE FROM items; {FIVE}; REINDEX INDEX by_likeness"));
+    assert_eq!(vectors::stat(&mut session, "by_likeness", "dims"), 5);
+    assert_eq!(nearest(&mut session, "items", "[4.2,2,1,0,1]"), [4, 5, 3]);
+    assert_eq!(nearest(&mut before, "items", "[4.2,2,1]"), [4, 5, 3], "as it was before");
+    let (by_index, by_table) = drained(&mut before, "'[7.2,2,1]'");
+    assert_eq!(by_index, by_table);
+    run(&mut before, "COMMIT");
+    vectors::assert_sound(&mut session, "by_likeness");
+    // Too long for an index, but dead.
+    run(&mut before, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
+    run(
+        &mut session,
+        &format!(
+            "DROP INDEX by_likeness; DELETE FROM items; INSERT INTO items VALUES (1, array_fill(1, ARRAY[9000])); DELETE FROM items; {FIVE}; VACUUM FULL items; {create}"
+        ),
+    );
+    run(&mut before, "COMMIT");
+    assert_eq!(nearest(&mut session, "items", "[4.2,2,1,0,1]"), [4, 5, 3]);
+    run(&mut session, "INSERT INTO items VALUES (1, NULL); VACUUM items");
+    run(&mut session, "INSERT INTO items VALUES (0, '[0,2,1,0,1]')");
+    let error = error_of(
+        &mut session,
+        "DROP INDEX by_likeness; INSERT INTO items VALUES (1, '[1,2]'); CREATE INDEX ON items USING vs_hnsw (embedding)",
+    );
+    assert_eq!(error.message(), "different image_embedding dimensions 2 and 5");
+}

@@ -13,8 +13,8 @@ mod crew;
 mod flush;
 mod sign;
 
+use crate::embedding::Embedding;
 use crate::embedding::io::dims_out_of_range;
-use crate::embedding::{Embedding, different_dims};
 use crate::error::{OrRaise, SqlError, SqlResult, out_of_memory};
 use crate::index::keys::{KeyColumns, Kinds};
 use crate::index::maintain::{VectorKind, Workspace, attach, conflict, insert_row};
@@ -102,13 +102,14 @@ fn create(index: Index, metric: Metric, options: &Options, dims: usize, kinds: K
         dims,
         tag: 0,
         binder: 0,
+        other_length: 0,
         entry: None,
         side: NONE,
         unplaced: 0,
         connected: 0,
     };
-    let block = index.extend();
-    if block != 0 {
+    // One that is begun anew has its metapage already.
+    if index.blocks() > 1 || index.blocks() == 0 && index.extend() != 0 {
         return Err(SqlError::new(
             PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
             format!("index \"{}\" already contains data", index.name()),
@@ -132,6 +133,8 @@ struct Build {
     keys: KeysBuf,
     /// A row that is there and what others must go with; one that has a tag, once there is one.
     bound: Option<(VectorKind, Tid)>,
+    /// The table must be read again from its start, for a graph of vectors of this length.
+    again: Option<usize>,
     /// Rows put into the index.
     indexed: u64,
     scratch: Scratch,
@@ -188,11 +191,34 @@ impl Build {
     /// Takes in a row. One that is dead, but not to everybody, goes into the index without having a say in what others must
     /// be.
     fn row(&mut self, embedding: &Embedding<'_>, tid: Tid, alive: bool) -> SqlResult<()> {
+        if self.again.is_some() {
+            return Ok(());
+        }
+        let kind = VectorKind::of(embedding);
         if alive {
-            self.bind(VectorKind::of(embedding), tid)?;
+            self.bind(kind, tid)?;
         }
         if let Stage::Empty = self.stage {
-            self.begin(embedding.dims())?;
+            // Of a length that no graph can have it is only as long as it is dead.
+            let begins = alive || layout_for(kind.dims, self.options.m(), self.columns.len()).is_ok();
+            if !begins {
+                return self.set_aside(tid, Why::Length);
+            }
+            self.begin(kind.dims)?;
+        }
+        let length = match &self.stage {
+            Stage::Memory(memory) => memory.layout.dims(),
+            Stage::Pages(pages) => pages.graph.nodes.opened.layout.dims(),
+            Stage::Empty => kind.dims,
+        };
+        if kind.dims != length {
+            // The graph is of what is there. If dead rows have begun it, it is begun anew; on pages they have gone too far.
+            if alive && matches!(self.stage, Stage::Memory(_)) {
+                self.again = Some(kind.dims);
+                self.stage = Stage::Empty;
+                return Ok(());
+            }
+            return self.set_aside(tid, Why::Length);
         }
         if let Stage::Memory(memory) = &mut self.stage
             && memory.block.is_full()
@@ -207,9 +233,6 @@ impl Build {
         }
         match &mut self.stage {
             Stage::Memory(memory) => {
-                if embedding.dims() != memory.layout.dims() {
-                    return Err(different_dims(embedding.dims(), memory.layout.dims()));
-                }
                 let arena = Arc::clone(memory.crew.arena());
                 let params = *arena.params();
                 let mut skipped = false;
@@ -412,6 +435,34 @@ fn needs_wal(index: Index) -> bool {
     }
 }
 
+/// Takes in the rows of the table; returns how many there are.
+fn scan_table(state: &mut Build, info: *mut pg_sys::IndexInfo) -> SqlResult<f64> {
+    let (heap, relation) = (state.heap, state.index.relation());
+    // SAFETY: the relations are open, and the callback matches the state. The function is called through PostgreSQL's table
+    // of functions, so with a guard of our own; the frame owns nothing.
+    unsafe {
+        let Some(scan) = (*(*heap).rd_tableam).index_build_range_scan else {
+            return Err(SqlError::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, "table cannot be scanned"));
+        };
+        let state: *mut Build = state;
+        Ok(pg_guard_ffi_boundary(|| {
+            scan(
+                heap,
+                relation,
+                info,
+                true,
+                false,
+                true,
+                0,
+                pg_sys::InvalidBlockNumber,
+                Some(row),
+                state.cast(),
+                std::ptr::null_mut(),
+            )
+        }))
+    }
+}
+
 fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> SqlResult<(f64, u64)> {
     // SAFETY: PostgreSQL passes open relations that stay open and locked for the whole call.
     let (index, options) = unsafe { (Index::new(relation), Options::of(relation)) };
@@ -426,6 +477,7 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
         columns,
         keys: KeysBuf::default(),
         bound: None,
+        again: None,
         indexed: 0,
         scratch: Scratch::default(),
         stage: Stage::Empty,
@@ -435,30 +487,15 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
     if let Some(dims) = state.declared {
         layout_for(dims, options.m(), state.columns.len())?;
     }
-    // SAFETY: the callback matches the state. The function is called through PostgreSQL's table of functions, so with a
-    // guard of our own; the frame owns nothing.
-    let rows = unsafe {
-        let scan = (*(*heap).rd_tableam).index_build_range_scan;
-        let state: *mut Build = &mut state;
-        let Some(scan) = scan else {
-            return Err(SqlError::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, "table cannot be scanned"));
-        };
-        pg_guard_ffi_boundary(|| {
-            scan(
-                heap,
-                relation,
-                info,
-                true,
-                false,
-                true,
-                0,
-                pg_sys::InvalidBlockNumber,
-                Some(row),
-                state.cast(),
-                std::ptr::null_mut(),
-            )
-        })
-    };
+    let mut rows = scan_table(&mut state, info)?;
+    if let Some(dims) = state.again.take() {
+        state.declared = Some(dims);
+        (state.indexed, state.bound) = (0, None);
+        state.unplaced.clear();
+        state.digests.clear();
+        rows = scan_table(&mut state, info)?;
+    }
+    let bound = state.bound.map_or(VectorKind { dims: 0, tag: 0 }, |(kind, _)| kind);
     match state.stage {
         // Without declared dimensions those of the first row to come.
         Stage::Empty => {
@@ -466,8 +503,14 @@ fn build(heap: pg_sys::Relation, relation: pg_sys::Relation, info: *mut pg_sys::
         }
         Stage::Memory(_) => state.write_out()?,
         Stage::Pages(pages) => {
-            let tag = state.bound.map_or(0, |(kind, _)| kind.tag);
-            pages.graph.change_meta(|meta| std::mem::replace(&mut meta.tag, tag) != tag)?;
+            pages.graph.change_meta(|meta| {
+                let before = *meta;
+                meta.tag = bound.tag;
+                if bound.dims != 0 && bound.dims != meta.dims {
+                    meta.other_length = bound.dims;
+                }
+                *meta != before
+            })?;
             attach(&pages.graph.nodes.opened, Logging::Building)?;
         }
     }
@@ -520,6 +563,7 @@ fn build_empty(index: Index, options: &Options) -> SqlResult<()> {
         dims,
         tag: 0,
         binder: 0,
+        other_length: 0,
         entry: None,
         side: NONE,
         unplaced: 0,

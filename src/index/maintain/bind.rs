@@ -13,14 +13,17 @@
 //! gone is bound *by* that transaction ([`crate::index::pages::Meta::binder`]): until it has committed, all others look for themselves, and if
 //! it was rolled back, so does everybody.
 //!
+//! A graph is of vectors of one length for ever. Vectors of another, in a column that was emptied and filled again, are kept
+//! aside ([`crate::index::pages::Why::Length`]) until the index is built anew.
+//!
 //! From the first look to the insertion of the row the barrier is held exclusively: nobody else inserts meanwhile, so that
 //! no two sessions bind the index to two models. No page of the index is pinned or locked while rows are fetched and the
 //! functions of an index's expression run.
 
 use super::presence::{Presence, Table};
-use crate::embedding::{Embedding, different_dims, literal::tag_text};
+use crate::embedding::{Embedding, literal::tag_text};
 use crate::error::{SqlError, SqlResult};
-use crate::index::pages::{Graph, Opened, TIDS, Tid, Why, layout_for, unplaced};
+use crate::index::pages::{Graph, Opened, SideRef, Tid, Why, layout_for, unplaced};
 use crate::storage::{Block, Index, Logging};
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
@@ -60,14 +63,14 @@ pub fn bind(index: Index, kind: VectorKind) -> SqlResult<Option<Graph>> {
         Standing::Open => return Ok(None),
     }
     let meta = &graph.nodes.opened.meta;
-    if meta.dims == 0 || meta.tag == 0 && kind.tag != 0 && meta.dims == kind.dims {
+    if meta.dims == 0 || meta.tag == 0 && kind.tag != 0 && meta.length() == kind.dims {
         layout_for(kind.dims, meta.m, graph.nodes.opened.layout.columns())?;
         graph.change_meta(|meta| {
             let before = *meta;
             if meta.dims == 0 {
                 meta.dims = kind.dims;
             }
-            if meta.tag == 0 && meta.dims == kind.dims {
+            if meta.tag == 0 && meta.length() == kind.dims {
                 meta.tag = kind.tag;
             }
             *meta != before
@@ -75,7 +78,7 @@ pub fn bind(index: Index, kind: VectorKind) -> SqlResult<Option<Graph>> {
         graph = Graph::new(Opened::open(index)?, Logging::Generic);
     }
     let meta = &graph.nodes.opened.meta;
-    let bound = VectorKind { dims: meta.dims, tag: meta.tag };
+    let bound = VectorKind { dims: meta.length(), tag: meta.tag };
     Ok(kind.goes_with(bound).then_some(graph))
 }
 
@@ -88,17 +91,39 @@ pub fn rebind(index: Index, heap: pg_sys::Relation, kind: VectorKind) -> SqlResu
         return Ok(graph);
     }
     let graph = Graph::new(Opened::open(index)?, Logging::Generic);
-    let others = look_for_others(&graph.nodes.opened, heap, kind)?;
-    if kind.dims != graph.nodes.opened.meta.dims {
-        return Err(different_dims(kind.dims, graph.nodes.opened.meta.dims));
+    let opened = &graph.nodes.opened;
+    layout_for(kind.dims, opened.meta.m, opened.layout.columns())?;
+    let others = look_for_others(opened, heap, kind)?;
+    let dims = opened.meta.dims;
+    let other_length = if kind.dims == dims { 0 } else { kind.dims };
+    if other_length != 0 && opened.meta.other_length != other_length {
+        warn_of_length(index, dims, other_length);
+    }
+    if opened.meta.other_length != other_length {
+        // Plans depend on it.
+        // SAFETY: the relation is open, in a transaction.
+        unsafe { pg_sys::CacheInvalidateRelcache(heap) };
     }
     let tag = if kind.tag != 0 { kind.tag } else { others.tag };
     let binder = if others.gone_by_us { current_transaction() } else { 0 };
     graph.change_meta(|meta| {
-        (meta.tag, meta.binder) = (tag, binder);
+        (meta.tag, meta.binder, meta.other_length) = (tag, binder, other_length);
         true
     })?;
     Ok(Graph::new(Opened::open(index)?, Logging::Generic))
+}
+
+/// Tells that the graph is of no use for what comes.
+fn warn_of_length(index: Index, dims: usize, length: usize) {
+    let name = index.name();
+    pgrx::ereport!(
+        pgrx::PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_WARNING,
+        format!(
+            "index \"{name}\" was built for vectors of {dims} dimensions, and searches among those of {length} will not use it"
+        ),
+        format!("They take as long as without an index until it is built anew: REINDEX INDEX {name}.")
+    );
 }
 
 /// The transaction, or the part of it, that is running, with the epoch.
@@ -168,7 +193,7 @@ fn look_for_others(opened: &Opened, heap: pg_sys::Relation, new: VectorKind) -> 
     Ok(others)
 }
 
-/// The rows of all nodes on a page, or of the side entries on it, or the zero vectors without a place in the graph; none
+/// The rows of all nodes on a page, or of the side entries on it, or the vectors without a place in the graph; none
 /// that a scan has found dead to everybody.
 fn rows_of(opened: &Opened, block: Block, tids: &mut Vec<Tid>) {
     tids.clear();
@@ -179,10 +204,10 @@ fn rows_of(opened: &Opened, block: Block, tids: &mut Vec<Tid>) {
     for node in (0..layout.slots(page)).filter_map(|at| layout.node(page, at)) {
         tids.extend(node.tids().filter(|tid| !tid.is_killed()));
     }
-    for entry in (0..layout.sides(page)).filter_map(|at| layout.side(page, at)).filter(|entry| entry.kind() == TIDS) {
+    for entry in (0..layout.sides(page)).filter_map(|at| layout.side(page, at)).filter(SideRef::has_rows) {
         tids.extend(entry.tids().filter(|tid| !tid.is_killed()));
     }
-    tids.extend(unplaced(page).filter(|row| row.1 == Why::Zero).map(|row| row.0));
+    tids.extend(unplaced(page).filter(|row| row.1 != Why::Null).map(|row| row.0));
 }
 
 /// The error for a row that cannot be compared with another of its table, which has the address `row`.

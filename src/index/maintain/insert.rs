@@ -79,6 +79,9 @@ fn insert(index: Index, heap: pg_sys::Relation, embedding: &Embedding<'_>, keys:
             rebind(index, heap, kind)?
         }
     };
+    if kind.dims != graph.nodes.opened.layout.dims() {
+        return graph.add_unplaced(&[(tid, Why::Length)]);
+    }
     let mut workspace = WORKSPACE.take();
     let inserted = insert_row(&mut graph, &mut workspace, embedding, keys, tid);
     WORKSPACE.set(workspace);

@@ -20,7 +20,7 @@
 use super::attach::{attach, is_named, live};
 use super::set::Set;
 use crate::error::{OrRaise, SqlResult};
-use crate::index::pages::{Graph, INLINE_TIDS, Lap, Meta, Opened, Place, SideRef, TIDS, Tid, UNLISTED};
+use crate::index::pages::{Graph, INLINE_TIDS, Lap, Meta, Opened, Place, SideRef, TIDS, Tid, UNLISTED, Why, unplaced};
 use crate::storage::{Barrier, Block, Index, Kind, Logging, Mode};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
@@ -312,8 +312,10 @@ impl<'a> Vacuum<'a> {
             })?;
             return Ok(());
         }
-        // There was no live node. Unless one has come since, forget the model too: the next row may be of any.
+        // There was no live node. Unless one has come since, forget the model too: the next row may be of any. Not if there
+        // are vectors without a node, which may have one.
         let _barrier = Barrier::acquire(self.opened.index, Mode::Exclusive);
+        let mut vectors = false;
         for block in 1..self.opened.index.blocks() {
             // No sleep as of `pause`: insertions wait.
             pgrx::check_for_interrupts!();
@@ -322,11 +324,17 @@ impl<'a> Vacuum<'a> {
                 self.graph.raise_entry(Entry { id, level }, None)?;
                 return Ok(());
             }
+            let mut hints = self.opened.remembered.hints.borrow_mut();
+            let lock = self.opened.index.read(&mut hints, block);
+            vectors |= unplaced(lock.page()).any(|row| row.1 != Why::Null);
         }
         self.graph.change_meta(|meta| {
-            let changes = meta.entry.is_some() || meta.tag != 0 || meta.binder != 0;
-            (meta.entry, meta.tag, meta.binder) = (None, 0, 0);
-            changes
+            let before = *meta;
+            meta.entry = None;
+            if !vectors {
+                (meta.tag, meta.binder) = (0, 0);
+            }
+            *meta != before
         })?;
         Ok(())
     }

@@ -14,7 +14,7 @@
 //! | 52 | 4 | the first page with room for rows without a place in the graph; 0 if there never was one, 2³² − 1 if all are full |
 //! | 56 | 4 | live nodes when all were last made reachable |
 //! | 60 | 4 | checksum of all other bytes in use, never 0 |
-//! | 64 | | the cuts of the key columns, if there are any; then what few indexes need (`binder`) |
+//! | 64 | | the cuts of the key columns, if there are any; then what few indexes need (`binder`, `other_length`) |
 //!
 //! Numbers that are wrong here make the whole index wrong, and nothing else on the pages would tell, hence the checksum.
 //! Indexes made before there was one have zeros from 20 on, **all** of them: a page that only lost its checksum has
@@ -37,13 +37,15 @@ pub struct Meta {
     pub m: usize,
     /// Candidates they are chosen from.
     pub ef_construction: usize,
-    /// The length of the vectors; 0 if the column does not say and there has been none yet.
+    /// The length of the vectors in the graph; 0 if the column does not say and there has been none yet.
     pub dims: usize,
     /// The model tag of the vectors; 0 while there is none with a tag.
     pub tag: u32,
     /// The transaction, with its epoch, without whose deletions the index would be bound to another length or model; 0 if
     /// there is none.
     pub binder: u64,
+    /// The length of the vectors that there are, if it is not that of the graph; else 0.
+    pub other_length: usize,
     /// Where searches start.
     pub entry: Option<Entry>,
     /// The first of the side pages with free entries, each linked to the next; [`NONE`] if there is none.
@@ -87,6 +89,9 @@ const KINDS: usize = 20;
 const CUTS: usize = Meta::SIZE;
 const CUT_WORDS: usize = CUTS + 2 * SIGNED;
 
+/// Bytes of what few indexes need: the binder, the other length, and six of nothing.
+const RARE: usize = 16;
+
 impl Meta {
     /// Bytes of the metapage in use; what is not named is zero and kept for later versions (a centroid's block).
     const SIZE: usize = 64;
@@ -118,6 +123,7 @@ impl Meta {
             dims: usize::from(u16_at(bytes, 6)),
             tag: u32_at(bytes, 8),
             binder: 0,
+            other_length: 0,
             entry: (id != NONE).then_some(Entry { id, level: bytes[1] }),
             side: u32_at(bytes, 12),
             connected: u32_at(bytes, CONNECTED),
@@ -130,6 +136,7 @@ impl Meta {
             && meta.entry.is_none_or(|entry| entry.level <= MAX_LEVEL && meta.dims > 0);
         let rare = bytes.get(meta.rare_at(page)..).unwrap_or_default();
         meta.binder = rare.first_chunk().map_or(0, |&word| u64::from_le_bytes(word));
+        meta.other_length = if rare.len() < RARE { 0 } else { usize::from(u16_at(rare, 8)) };
         sensible.then_some(meta)
     }
 
@@ -177,12 +184,18 @@ impl Meta {
     /// Writes what few indexes need, unless it is nothing and never was anything.
     fn write_rare(&self, page: &mut PageMut<'_>) {
         let at = self.rare_at(page.as_page());
-        if self.binder != 0 || page.as_page().bytes().len() > at {
-            let end = at + size_of_val(&self.binder);
-            if let Some(word) = page.bytes_mut(end).get_mut(at..end) {
-                word.copy_from_slice(&self.binder.to_le_bytes());
+        if self.binder != 0 || self.other_length != 0 || page.as_page().bytes().len() > at {
+            let end = at + RARE;
+            if let Some(bytes) = page.bytes_mut(end).get_mut(at..end) {
+                bytes[..8].copy_from_slice(&self.binder.to_le_bytes());
+                put_u16(bytes, 8, self.other_length as u16);
             }
         }
+    }
+
+    /// The length of the vectors that there are; 0 if there have been none yet.
+    pub fn length(&self) -> usize {
+        if self.other_length == 0 { self.dims } else { self.other_length }
     }
 
     /// How the signatures of the key columns are made; `None` if what is on the page makes no sense.

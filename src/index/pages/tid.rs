@@ -14,6 +14,7 @@ pub struct Tid(pub u64);
 impl Tid {
     const KILLED: u64 = 0x8000;
     const MARK: u64 = 0x4000;
+    const MARK2: u64 = 0x2000;
 
     /// From PostgreSQL's form.
     pub fn from_pointer(pointer: pg_sys::ItemPointerData) -> Self {
@@ -62,7 +63,17 @@ impl Tid {
 
     /// The TID without that mark.
     pub fn unmarked(self) -> Self {
-        Self(self.0 & !Self::MARK)
+        Self(self.0 & !(Self::MARK | Self::MARK2))
+    }
+
+    /// Whether it bears a second mark.
+    pub fn is_marked2(self) -> bool {
+        self.0 & Self::MARK2 != 0
+    }
+
+    /// The TID with a second mark.
+    pub fn marked2(self) -> Self {
+        Self(self.0 | Self::MARK2)
     }
 
     /// The page of the table.

@@ -1,11 +1,15 @@
-//! Rows without a place in the graph: those whose vector is NULL and, under the cosine, those whose vector is zero.
+//! Rows without a place in the graph: those whose vector is NULL, those whose vector has another length than those in the
+//! graph, and under the cosine those whose vector is zero.
+//!
+//! Vectors of another length are there after a column was emptied and filled again. The index answers rightly, which is
+//! all that can be said for it, until it is built anew.
 //!
 //! A scan that is drained has to return them like all others, last: their distance is NULL, or NaN. They need no order
 //! among themselves, so pages of a kind of their own simply list their addresses. Whoever wants all of them looks at every
 //! page of the index, as a pass over the codes does anyway; whoever adds one takes the first of the pages with room, which
 //! are chained from the metapage.
 //!
-//! A page is a heap of TIDs, 6 bytes each. Bit 14 of a TID's offset marks a zero vector. An address never moves to another
+//! A page is a heap of TIDs, 6 bytes each. Bit 14 of a TID's offset marks a zero vector, bit 13 one of another length. An address never moves to another
 //! page.
 
 use super::graph::Graph;
@@ -33,6 +37,8 @@ pub enum Why {
     Null,
     /// Its vector has no direction; its cosine distance is NaN.
     Zero,
+    /// Its vector is not as long as those in the graph.
+    Length,
 }
 
 /// The rows on a page, and why each is there.
@@ -40,7 +46,12 @@ pub fn unplaced(page: Page<'_>) -> impl Iterator<Item = (Tid, Why)> {
     let bytes = if page.kind() == Some(Kind::Unplaced) { page.bytes() } else { &[] };
     bytes.chunks_exact(TID).map(|bytes| {
         let tid = Tid::read(bytes);
-        (tid.unmarked(), if tid.is_marked() { Why::Zero } else { Why::Null })
+        let why = match (tid.is_marked(), tid.is_marked2()) {
+            (_, true) => Why::Length,
+            (true, false) => Why::Zero,
+            (false, false) => Why::Null,
+        };
+        (tid.unmarked(), why)
     })
 }
 
@@ -53,7 +64,11 @@ pub(super) fn is_whole(page: Page<'_>) -> bool {
 fn append(page: &mut PageMut<'_>, used: usize, rows: &[(Tid, Why)]) {
     let bytes = page.bytes_mut((used + rows.len()) * TID);
     for (bytes, &(tid, why)) in bytes[used * TID..].chunks_exact_mut(TID).zip(rows) {
-        let tid = if why == Why::Zero { tid.marked() } else { tid };
+        let tid = match why {
+            Why::Null => tid,
+            Why::Zero => tid.marked(),
+            Why::Length => tid.marked2(),
+        };
         tid.write(bytes);
     }
 }

@@ -94,6 +94,8 @@ pub struct Scan {
     returned: usize,
     /// Whether the query is NULL, and with it all distances.
     is_for_null: bool,
+    /// The query is not as long as the vectors in the graph.
+    is_of_other_length: bool,
     /// The row handed out last.
     current: Option<Tid>,
     /// The node of the rows in `work.tids`, its generation, and its count of removals; none if they have no node.
@@ -131,6 +133,7 @@ impl Scan {
             alike: Vec::new(),
             returned: 0,
             is_for_null: false,
+            is_of_other_length: false,
             current: None,
             node: None,
             kills: Kills::default(),
@@ -170,6 +173,7 @@ impl Scan {
         let opened = Opened::open(index)?;
         let empty = opened.meta.dims == 0;
         self.is_for_null = query.is_none();
+        self.is_of_other_length = false;
         if self.conditions.filter.is_never() {
             return self.end();
         }
@@ -185,8 +189,10 @@ impl Scan {
             return Ok(());
         };
         if query.dims() != length {
-            // The operator has an error for each row that there is, which the executor meets as it computes distances; for
-            // rows that its snapshot does not see there is none.
+            // Rows of the query's length, if there are any, are kept aside, without a bound. For any other row the operator
+            // has an error, which the executor meets as it computes distances; for rows that its snapshot does not see
+            // there is none.
+            self.is_of_other_length = true;
             (self.stage, self.bound) = (Stage::Everything(1), Some(f64::NEG_INFINITY));
             return Ok(());
         }
@@ -297,7 +303,7 @@ impl Scan {
                     Some(blocks) => blocks,
                     None => unplaced_blocks(&nodes.opened)?,
                 };
-                self.stage = Stage::Unplaced(Why::Zero, 0);
+                self.stage = Stage::Unplaced(Why::Length, 0);
                 return Ok(());
             };
             if self.read_or_put_aside(found.id, found.generation, found.bound, table)? {
@@ -319,7 +325,7 @@ impl Scan {
         // Where no length of vectors is known there is no node.
         if opened.meta.dims == 0 || !opened.has(block) {
             self.unplaced = unplaced_blocks(opened)?;
-            self.stage = Stage::Unplaced(Why::Zero, 0);
+            self.stage = Stage::Unplaced(Why::Length, 0);
             return Ok(());
         }
         let layout = opened.layout;
@@ -334,11 +340,12 @@ impl Scan {
         Ok(())
     }
 
-    /// Reads the rows of the next page of those without a place in the graph: zero vectors first, whose distance is NaN,
-    /// then NULLs.
+    /// Reads the rows of the next page of those without a place in the graph: vectors of another length first, then zero
+    /// vectors, whose distance is NaN, then NULLs.
     fn next_unplaced(&mut self, why: Why, at: usize) -> SqlResult<()> {
         let (Some(nodes), Some(&block)) = (&self.nodes, self.unplaced.get(at)) else {
             match why {
+                Why::Length => self.stage = Stage::Unplaced(Why::Zero, 0),
                 Why::Zero => self.stage = Stage::Unplaced(Why::Null, 0),
                 Why::Null => self.stage = Stage::End,
             }
@@ -350,8 +357,13 @@ impl Scan {
         self.work.tids.clear();
         self.work.tids.extend(unplaced(lock.page()).filter(|row| row.1 == why).map(|row| row.0));
         self.next_tid = 0;
-        // Whether a distance is NaN or NULL depends on the query, too.
-        self.bound = (why == Why::Zero && !self.is_for_null).then_some(f64::NAN);
+        // Whether a distance is NaN or NULL depends on the query, too. A row that is not of the query's length has none.
+        self.bound = match why {
+            _ if self.is_for_null => None,
+            Why::Length if self.is_of_other_length => Some(f64::NEG_INFINITY),
+            Why::Length | Why::Zero => Some(f64::NAN),
+            Why::Null => None,
+        };
         (self.is_exact, self.node) = (false, None);
         self.stage = Stage::Unplaced(why, at + 1);
         Ok(())
