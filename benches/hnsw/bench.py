@@ -31,6 +31,8 @@ def arguments():
     parser.add_argument("--parallel-workers", type=int, help="the tables' parallel_workers, which starts workers for small heaps too")
     parser.add_argument("--out", type=Path, default=HERE / "out", help="folder of the results (%(default)s)")
     parser.add_argument("--ways", action="store_true", help="instead: recall of vs_hnsw built and grown in every way")
+    parser.add_argument("--filters", action="store_true",
+                        help="instead: filtered searches, random, correlated and anti-correlated with the query (300,000 rows)")
     parser.add_argument("--dsn", help=argparse.SUPPRESS)
     parser.add_argument("--print-peers", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -45,7 +47,7 @@ def arguments():
     if not args.data.is_dir():
         parser.error(f"{args.data} is no folder; name that of the pictures with --data")
     args.limits = data.QUICK if args.quick else data.FULL
-    for name in ("rows", "queries", "inserts"):
+    for name in () if args.filters else ("rows", "queries", "inserts"):
         if getattr(args, name) is not None:
             setattr(args.limits, name, getattr(args, name))
     args.rounds = args.rounds or (3 if args.quick else 7)
@@ -227,6 +229,13 @@ def main():
     failed = len(peers) < len(args.peers)
     text = report.heading(results["machine"])
     print(text)
+    if args.filters:
+        import filters
+
+        part = filters.measure(args.dsn, args)
+        print(part)
+        (args.out / "filters.md").write_text(text + part)
+        return 1 if failed else 0
     pictures = data.Pictures(args.data, args.limits)
     if args.ways:
         return ways(args, text, pictures, peers)
