@@ -97,6 +97,24 @@ impl Inserter {
         Ok(Inserted::New(id))
     }
 
+    /// A live node that stands for the point of `query` (made by [`Space::probe`](vs_quantize::Space::probe)), if a search
+    /// comes upon one: it ends there.
+    pub fn find<S: StorageMut>(
+        &mut self,
+        storage: &mut S,
+        params: &Params,
+        query: &Query,
+    ) -> Result<Option<NodeId>, S::Error> {
+        self.beam.search_until(storage, query, params.ef_construction, query.own_key())?;
+        self.beam.take(&mut self.candidates);
+        for candidate in self.candidates.iter().take_while(|c| c.key <= query.own_key()) {
+            if storage.is_same(query, candidate.id)? {
+                return Ok(Some(candidate.id));
+            }
+        }
+        Ok(None)
+    }
+
     /// Chooses the lists of a node; or returns the live node that is the same point. `own` is the node itself if it is
     /// in the graph already.
     fn plan<S: StorageMut>(

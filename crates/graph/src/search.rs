@@ -51,6 +51,8 @@ pub struct Beam {
     patience: usize,
     /// The hop that brought something last.
     improved: usize,
+    /// The key that a run ends at.
+    until: Option<f32>,
     /// Whether a node on the way has vanished since the layer was entered.
     lost: bool,
     starved: bool,
@@ -98,6 +100,20 @@ impl Beam {
             }
         }
         self.starts = starts;
+        searched
+    }
+
+    /// As [`search`](Self::search), but ends where it comes upon a live node with a key of at most `key`.
+    pub(crate) fn search_until<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        query: &Query,
+        ef: usize,
+        key: f32,
+    ) -> Result<(), S::Error> {
+        self.until = Some(key);
+        let searched = self.search(storage, query, ef);
+        self.until = None;
         searched
     }
 
@@ -155,6 +171,9 @@ impl Beam {
             if self.visited.insert(start.id) {
                 self.offer(start);
             }
+        }
+        if self.ends_with(starts) {
+            return Ok(());
         }
         self.run(storage, query, level)
     }
@@ -256,8 +275,17 @@ impl Beam {
             for at in 0..self.scored.len() {
                 self.offer(self.scored[at]);
             }
+            if self.ends_with(&self.scored) {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// Whether the key that the search is to end at is among those of `scored`.
+    #[inline]
+    fn ends_with(&self, scored: &[Candidate]) -> bool {
+        self.until.is_some_and(|key| scored.iter().any(|candidate| candidate.live && candidate.key <= key))
     }
 
     /// Makes room for `more` nodes that are seen now, and says whether there is memory for them.

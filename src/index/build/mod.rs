@@ -252,7 +252,7 @@ impl Build {
                 self.digests.push(digest(embedding));
             }
             Stage::Pages(pages) => {
-                if !insert_row(&mut pages.graph, &mut pages.workspace, embedding, self.keys.keys(), tid)? {
+                if !insert_row(&mut pages.graph, &mut pages.workspace, embedding, self.keys.keys(), tid, None)? {
                     return Ok(());
                 }
             }

@@ -5,6 +5,7 @@
 //! 2. Compute the code, search, write the node and link it ([`vs_graph::Inserter`] over [`Graph`]); or add the row to
 //!    the node that has the very same code.
 
+use super::again::Again;
 use super::bind::{VectorKind, bind, rebind};
 use crate::embedding::Embedding;
 use crate::error::{OrRaise, SqlResult};
@@ -30,13 +31,15 @@ thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::default();
 }
 
-/// Inserts a row, of the length of the index, through `graph`; false if it has no place in the index.
+/// Inserts a row, of the length of the index, through `graph`; false if it has no place in the index. If the vector is
+/// thought to be there already, `again` is what the statement knows of the index.
 pub fn insert_row(
     graph: &mut Graph,
     workspace: &mut Workspace,
     embedding: &Embedding<'_>,
     keys: Keys<'_>,
     tid: Tid,
+    again: Option<&mut Again>,
 ) -> SqlResult<bool> {
     let opened = graph.nodes.opened.clone();
     workspace.row.code.resize(opened.layout.dims(), 0);
@@ -51,24 +54,47 @@ pub fn insert_row(
     workspace.row.tid = Some(tid);
     opened.space().probe(header.with(&workspace.row.code), &mut workspace.query);
     std::mem::swap(&mut graph.row, &mut workspace.row);
-    let params = opened.params();
-    let level = level(&params, tid);
-    let inserted = loop {
-        match workspace.inserter.insert(graph, &params, &workspace.query, level) {
-            Ok(Inserted::New(_)) => break Ok(true),
-            Ok(Inserted::Same(id)) => match graph.join(id) {
-                Ok(true) => break Ok(true),
-                Ok(false) => {}
-                Err(error) => break Err(error),
-            },
-            Err(error) => break Err(error),
-        }
-    };
+    let level = level(&opened.params(), tid);
+    let inserted = place(graph, &mut workspace.inserter, &workspace.query, level, again);
     std::mem::swap(&mut graph.row, &mut workspace.row);
-    inserted
+    inserted.map(|()| true)
 }
 
-fn insert(index: Index, heap: pg_sys::Relation, embedding: &Embedding<'_>, keys: Keys<'_>, tid: Tid) -> SqlResult<()> {
+/// Gives the row of `graph` a node.
+fn place(
+    graph: &mut Graph,
+    inserter: &mut Inserter,
+    query: &Query,
+    level: u8,
+    mut again: Option<&mut Again>,
+) -> SqlResult<()> {
+    if let Some(again) = &mut again
+        && again.join(graph, inserter, query)?
+    {
+        return Ok(());
+    }
+    let params = graph.opened().params();
+    let id = loop {
+        match inserter.insert(graph, &params, query, level)? {
+            Inserted::New(id) => break id,
+            Inserted::Same(id) if graph.join(id)? => break id,
+            Inserted::Same(_) => {}
+        }
+    };
+    if let Some(again) = again {
+        again.note(graph, id);
+    }
+    Ok(())
+}
+
+fn insert(
+    index: Index,
+    heap: pg_sys::Relation,
+    embedding: &Embedding<'_>,
+    keys: Keys<'_>,
+    tid: Tid,
+    again: Option<&mut Again>,
+) -> SqlResult<()> {
     let kind = VectorKind::of(embedding);
     let mut barrier = Barrier::acquire(index, Mode::Shared);
     let mut graph = match bind(index, kind)? {
@@ -83,7 +109,7 @@ fn insert(index: Index, heap: pg_sys::Relation, embedding: &Embedding<'_>, keys:
         return graph.add_unplaced(&[(tid, Why::Length)]);
     }
     let mut workspace = WORKSPACE.take();
-    let inserted = insert_row(&mut graph, &mut workspace, embedding, keys, tid);
+    let inserted = insert_row(&mut graph, &mut workspace, embedding, keys, tid, again);
     WORKSPACE.set(workspace);
     drop(barrier);
     inserted.map(|_| ())
@@ -98,10 +124,11 @@ pub unsafe extern "C-unwind" fn aminsert(
     heap_tid: pg_sys::ItemPointer,
     heap: pg_sys::Relation,
     _check_unique: pg_sys::IndexUniqueCheck::Type,
-    _index_unchanged: bool,
-    _index_info: *mut pg_sys::IndexInfo,
+    unchanged: bool,
+    info: *mut pg_sys::IndexInfo,
 ) -> bool {
-    // SAFETY: PostgreSQL passes an open index, the values of its columns, the row's address and its open table.
+    // SAFETY: PostgreSQL passes an open index, the values of its columns, the row's address, its open table and
+    // what the executor keeps of the index.
     unsafe {
         if *isnull {
             let graph = Graph::new(Opened::open(Index::new(index)).or_raise(), Logging::Generic);
@@ -113,7 +140,8 @@ pub unsafe extern "C-unwind" fn aminsert(
         if keys::count(index) > 0 {
             KeyColumns::of(index).or_raise().read(values, isnull, &mut keys);
         }
-        insert(index, heap, &embedding, keys.keys(), Tid::from_pointer(*heap_tid)).or_raise();
+        let again = if unchanged { Some(Again::of(info)) } else { None };
+        insert(index, heap, &embedding, keys.keys(), Tid::from_pointer(*heap_tid), again).or_raise();
     }
     false
 }
