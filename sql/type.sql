@@ -50,7 +50,11 @@ CREATE FUNCTION array_to_image_embedding(real[], integer, boolean) RETURNS image
     AS 'MODULE_PATHNAME', 'array_to_image_embedding_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION array_to_image_embedding(double precision[], integer, boolean) RETURNS image_embedding
     AS 'MODULE_PATHNAME', 'array_to_image_embedding_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION array_to_image_embedding(smallint[], integer, boolean) RETURNS image_embedding
+    AS 'MODULE_PATHNAME', 'array_to_image_embedding_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION array_to_image_embedding(integer[], integer, boolean) RETURNS image_embedding
+    AS 'MODULE_PATHNAME', 'array_to_image_embedding_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION array_to_image_embedding(bigint[], integer, boolean) RETURNS image_embedding
     AS 'MODULE_PATHNAME', 'array_to_image_embedding_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 CREATE FUNCTION array_to_image_embedding(numeric[], integer, boolean) RETURNS image_embedding
     AS 'MODULE_PATHNAME', 'array_to_image_embedding_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -60,8 +64,12 @@ CREATE FUNCTION image_embedding_to_real_array(image_embedding, integer, boolean)
 COMMENT ON FUNCTION array_to_image_embedding(real[], integer, boolean) IS 'converts real[] to an untagged image_embedding';
 COMMENT ON FUNCTION array_to_image_embedding(double precision[], integer, boolean) IS
     'converts double precision[] to an untagged image_embedding';
+COMMENT ON FUNCTION array_to_image_embedding(smallint[], integer, boolean) IS
+    'converts smallint[] to an untagged image_embedding';
 COMMENT ON FUNCTION array_to_image_embedding(integer[], integer, boolean) IS
     'converts integer[] to an untagged image_embedding';
+COMMENT ON FUNCTION array_to_image_embedding(bigint[], integer, boolean) IS
+    'converts bigint[] to an untagged image_embedding';
 COMMENT ON FUNCTION array_to_image_embedding(numeric[], integer, boolean) IS
     'converts numeric[] to an untagged image_embedding';
 COMMENT ON FUNCTION image_embedding_to_real_array(image_embedding, integer, boolean) IS
@@ -71,8 +79,12 @@ CREATE CAST (real[] AS image_embedding)
     WITH FUNCTION array_to_image_embedding(real[], integer, boolean) AS ASSIGNMENT;
 CREATE CAST (double precision[] AS image_embedding)
     WITH FUNCTION array_to_image_embedding(double precision[], integer, boolean) AS ASSIGNMENT;
+CREATE CAST (smallint[] AS image_embedding)
+    WITH FUNCTION array_to_image_embedding(smallint[], integer, boolean) AS ASSIGNMENT;
 CREATE CAST (integer[] AS image_embedding)
     WITH FUNCTION array_to_image_embedding(integer[], integer, boolean) AS ASSIGNMENT;
+CREATE CAST (bigint[] AS image_embedding)
+    WITH FUNCTION array_to_image_embedding(bigint[], integer, boolean) AS ASSIGNMENT;
 CREATE CAST (numeric[] AS image_embedding)
     WITH FUNCTION array_to_image_embedding(numeric[], integer, boolean) AS ASSIGNMENT;
 CREATE CAST (image_embedding AS real[])
@@ -80,6 +92,22 @@ CREATE CAST (image_embedding AS real[])
 
 COMMENT ON CAST (real[] AS image_embedding) IS 'rounds to half precision; the result is untagged';
 COMMENT ON CAST (double precision[] AS image_embedding) IS 'rounds to half precision; the result is untagged';
+COMMENT ON CAST (smallint[] AS image_embedding) IS 'rounds to half precision; the result is untagged';
 COMMENT ON CAST (integer[] AS image_embedding) IS 'rounds to half precision; the result is untagged';
+COMMENT ON CAST (bigint[] AS image_embedding) IS 'rounds to half precision; the result is untagged';
 COMMENT ON CAST (numeric[] AS image_embedding) IS 'rounds to half precision; the result is untagged';
 COMMENT ON CAST (image_embedding AS real[]) IS 'exact; the model tag is dropped';
+
+-- to_json, row_to_json, json_agg and their like, also for jsonb, use the first of these by themselves.
+
+CREATE FUNCTION image_embedding_to_json(image_embedding) RETURNS json
+    AS 'MODULE_PATHNAME', 'image_embedding_to_json_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION image_embedding_to_jsonb(image_embedding) RETURNS jsonb
+    AS 'MODULE_PATHNAME', 'image_embedding_to_jsonb_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION image_embedding_to_json(image_embedding) IS 'the elements as an array; the model tag is dropped';
+COMMENT ON FUNCTION image_embedding_to_jsonb(image_embedding) IS 'the elements as an array; the model tag is dropped';
+
+CREATE CAST (image_embedding AS json) WITH FUNCTION image_embedding_to_json(image_embedding);
+CREATE CAST (image_embedding AS jsonb) WITH FUNCTION image_embedding_to_jsonb(image_embedding);
+COMMENT ON CAST (image_embedding AS json) IS 'the elements as an array; the model tag is dropped';
+COMMENT ON CAST (image_embedding AS jsonb) IS 'the elements as an array; the model tag is dropped';

@@ -28,7 +28,8 @@ pgrx::pg_module_magic!(name, version);
 
 extension_sql_file!("../sql/type.sql", name = "type", bootstrap);
 extension_sql_file!("../sql/operators.sql", name = "operators", requires = ["type"]);
-extension_sql_file!("../sql/aggregates.sql", name = "aggregates", requires = ["operators"]);
+extension_sql_file!("../sql/binding.sql", name = "binding", requires = ["operators"]);
+extension_sql_file!("../sql/aggregates.sql", name = "aggregates", requires = ["binding"]);
 extension_sql_file!("../sql/inference.sql", name = "inference", requires = ["aggregates"]);
 extension_sql_file!("../sql/images.sql", name = "images", requires = ["inference"]);
 extension_sql_file!("../sql/index.sql", name = "index", requires = ["images"]);
@@ -40,4 +41,5 @@ pub extern "C-unwind" fn _PG_init() {
     interrupts::register();
     settings::define();
     index::plan::options::define();
+    index::plan::register_hooks();
 }

@@ -250,7 +250,7 @@ fn every_function_is_one_that_the_library_has() {
     let rows = session
         .query(
             "SELECT format('SELECT %I.%I(%s) IS NULL', n.nspname, proname,
-                        (SELECT string_agg('NULL::' || format_type(t, NULL), ', ' ORDER BY i) FROM unnest(proargtypes) WITH ORDINALITY a (t, i)))
+                        (SELECT string_agg('NULL::' || replace(format_type(t, NULL), 'anyarray', 'real[]'), ', ' ORDER BY i) FROM unnest(proargtypes) WITH ORDINALITY a (t, i)))
              FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
                  JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
                  JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'visual_search'

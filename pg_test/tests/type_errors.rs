@@ -129,7 +129,7 @@ fn arrays_that_are_no_embeddings() {
             ("SELECT '{1e999}'::numeric[]::image_embedding", "22003", &["element 1"]),
             ("SELECT array_fill(1::real, ARRAY[16001])::image_embedding", "54000", &["16000"]),
             ("SELECT '{1,2}'::text[]::image_embedding", "42846", &["text[]"]),
-            ("SELECT '{1,2}'::bigint[]::image_embedding", "42846", &["bigint[]"]),
+            ("SELECT '{t,f}'::bool[]::image_embedding", "42846", &["boolean[]"]),
         ],
     );
 }

@@ -1,13 +1,16 @@
-//! Casts between embeddings and number arrays.
+//! Casts between embeddings and number arrays, and to JSON.
 //!
-//! With these, `embedding::real[]::vector` and back work where another vector extension is installed. An array names
+//! PostgreSQL's `to_json` and its like use a cast to `json` where a type has one; without, an embedding would come out as
+//! a string. With the casts from and to arrays, `embedding::real[]::vector` and back work where another vector extension is installed. An array names
 //! no model, so an embedding made from one is untagged, and the way back drops the tag.
 
 use super::io::{check_typmod, dims_out_of_range};
 use super::{Embedding, EmbeddingBuf, MAX_DIMS};
 use crate::error::{OrRaise, SqlError, SqlResult};
+use crate::returned::Returned;
 use pgrx::PgSqlErrorCode;
 use pgrx::prelude::*;
+use std::ffi::CString;
 
 #[pg_extern(sql = false)]
 fn array_to_image_embedding(array: NumberArray, typmod: i32, _explicit: bool) -> EmbeddingBuf {
@@ -23,11 +26,27 @@ fn image_embedding_to_real_array(value: Embedding<'_>, _typmod: i32, _explicit: 
     elements
 }
 
-/// An argument of type `real[]`, `double precision[]`, `integer[]` or `numeric[]`.
+/// The elements as a JSON array; a model's tag has no place in one.
+#[pg_extern(sql = false)]
+fn image_embedding_to_json(value: Embedding<'_>) -> String {
+    super::literal::format(value.elements(), 0)
+}
+
+#[pg_extern(sql = false)]
+fn image_embedding_to_jsonb(value: Embedding<'_>) -> Returned {
+    let text = CString::new(image_embedding_to_json(value)).expect("numbers contain no NUL");
+    // SAFETY: jsonb_in takes a C string and returns a jsonb.
+    unsafe {
+        let jsonb = pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(pg_sys::Datum::from(text.as_ptr()))]);
+        Returned::new(jsonb.unwrap_or(pg_sys::Datum::null()))
+    }
+}
+
+/// An argument that is an array of numbers of any type.
 struct NumberArray(pg_sys::Datum);
 
 impl NumberArray {
-    /// The elements in double precision, in which all four types but `numeric` are exact.
+    /// The elements in double precision, in which all of them but `bigint` and `numeric` are exact.
     fn elements(&self) -> SqlResult<Vec<f64>> {
         // SAFETY: the SQL declares the argument as an array; detoasting makes its header readable. The array's own
         // header states the element type.
@@ -75,6 +94,9 @@ fn to_f64(datum: pg_sys::Datum, element_type: pg_sys::Oid) -> SqlResult<f64> {
         match element_type {
             pg_sys::FLOAT4OID => f32::from_datum(datum, false).map(f64::from),
             pg_sys::FLOAT8OID => f64::from_datum(datum, false),
+            pg_sys::INT2OID => i16::from_datum(datum, false).map(f64::from),
+            // What is rounded here is far out of range.
+            pg_sys::INT8OID => i64::from_datum(datum, false).map(|number| number as f64),
             pg_sys::INT4OID => i32::from_datum(datum, false).map(f64::from),
             pg_sys::NUMERICOID => pgrx::direct_function_call::<f64>(pg_sys::numeric_float8_no_overflow, &[Some(datum)]),
             _ => None,

@@ -86,7 +86,8 @@ impl Asked<'_> {
         };
         match self.random.u32(..20) {
             0..=1 => format!("({query} {operator} {embedding})"),
-            2 => format!("{function}({embedding}, {query})"),
+            // Operators take arrays, functions do not.
+            2 => format!("{function}({embedding}, {query}::image_embedding)"),
             _ => format!("({embedding} {operator} {query})"),
         }
     }
