@@ -4,7 +4,8 @@
 
 CREATE FUNCTION image_embedding_distance_support(internal) RETURNS internal
     AS 'MODULE_PATHNAME', 'image_embedding_distance_support_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION image_embedding_distance_support(internal) IS 'planner support: the cost of a distance';
+COMMENT ON FUNCTION image_embedding_distance_support(internal) IS
+    'planner support: the cost of a distance; the operator in place of its function';
 
 CREATE FUNCTION l2_distance(image_embedding, image_embedding) RETURNS double precision
     AS 'MODULE_PATHNAME', 'l2_distance_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10

@@ -7,6 +7,7 @@
 //! it derives the cost from the dimensions that the arguments are declared with.
 
 use super::datum::ELEMENTS_OFFSET;
+use super::simplify;
 use crate::returned::Returned;
 use pgrx::prelude::*;
 
@@ -27,12 +28,17 @@ const CHUNK: usize = 1996;
 const FIND: f64 = 1.5;
 const READ: f64 = 0.75;
 
-/// The support function of the distances: answers `SupportRequestCost`, and nothing else.
+/// The support function of the distances: answers `SupportRequestCost`, and [`simplify`]'s requests.
 #[pg_extern(sql = false)]
 fn image_embedding_distance_support(request: pgrx::Internal) -> Returned {
     let request: *mut pg_sys::Node = request.unwrap().map_or(std::ptr::null_mut(), |datum| datum.cast_mut_ptr());
     // SAFETY: the planner passes a node; for a request that is not answered it expects a null pointer, which is not NULL.
-    unsafe { Returned::new(if answer(request) { pg_sys::Datum::from(request) } else { pg_sys::Datum::null() }) }
+    unsafe {
+        if !request.is_null() && (*request).type_ == pg_sys::NodeTag::T_SupportRequestSimplify {
+            return Returned::new(pg_sys::Datum::from(simplify::as_operator(request.cast())));
+        }
+        Returned::new(if answer(request) { pg_sys::Datum::from(request) } else { pg_sys::Datum::null() })
+    }
 }
 
 /// Answers a request for the cost of a call, if `request` is one, and says whether it did.
@@ -51,6 +57,11 @@ unsafe fn answer(request: *mut pg_sys::Node) -> bool {
         let mut pages = 0.0;
         for at in 0..(*args).length {
             let arg: *mut pg_sys::Node = (*(*args).elements.offset(at as isize)).ptr_value.cast();
+            if is_foreign((*request).root, arg) {
+                (*request).startup = 0.0;
+                (*request).per_tuple = pg_sys::cpu_operator_cost;
+                return true;
+            }
             let declared = pg_sys::exprTypmod(arg);
             if declared > 0 {
                 dims = dims.max(declared as usize);
@@ -66,6 +77,29 @@ unsafe fn answer(request: *mut pg_sys::Node) -> bool {
         (*request).startup = 0.0;
         (*request).per_tuple = pg_sys::cpu_operator_cost * (CALL + dims as f64 / DIMS) + pg_sys::seq_page_cost * pages;
         true
+    }
+}
+
+/// Whether `node` is a column of a foreign table. There postgres_fdw adds a fifth to what it takes for the cost of sorting at
+/// the other server, the distance in the result with it, but nothing to that of doing it here; a LIMIT is sent only if
+/// that is little. It does not cost a distance for each row of the table either way: the other server has its index.
+///
+/// # Safety
+/// `root` must be null or the planner's, and `node` an expression of its query.
+unsafe fn is_foreign(root: *mut pg_sys::PlannerInfo, node: *mut pg_sys::Node) -> bool {
+    // SAFETY: the tag says what the node is; the planner's array has an entry for each relation, or is not made yet.
+    unsafe {
+        if root.is_null() || (*root).simple_rte_array.is_null() || (*node).type_ != pg_sys::NodeTag::T_Var {
+            return false;
+        }
+        let variable = &*node.cast::<pg_sys::Var>();
+        let at = i64::from(variable.varno);
+        variable.varlevelsup == 0
+            && at > 0
+            && at < i64::from((*root).simple_rel_array_size)
+            && (*(*root).simple_rte_array.add(at as usize))
+                .as_ref()
+                .is_some_and(|entry| entry.relkind == pg_sys::RELKIND_FOREIGN_TABLE as std::ffi::c_char)
     }
 }
 

@@ -19,6 +19,7 @@ pub mod datum;
 pub mod io;
 pub mod literal;
 pub mod operators;
+mod simplify;
 
 pub use datum::{Embedding, EmbeddingBuf, MAX_DIMS};
 pub use operators::different_dims;
