@@ -17,20 +17,44 @@ COMMENT ON FUNCTION vs_hnsw_l2_metric(internal) IS 'vs_hnsw support: names the E
 COMMENT ON FUNCTION vs_hnsw_cosine_metric(internal) IS 'vs_hnsw support: names the cosine distance';
 COMMENT ON FUNCTION vs_hnsw_ip_metric(internal) IS 'vs_hnsw support: names the negative inner product';
 
+-- The planner derives an index condition with this operator from a condition like embedding <-> $1 < 0.4 where the rows
+-- come in the order of that distance: the scan ends at the cutoff. Its support function refuses it in a query.
+CREATE FUNCTION vs_hnsw_cutoff_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME', 'vs_hnsw_cutoff_support_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION vs_hnsw_cutoff_support(internal) IS 'planner support: refuses the operator ~<= in a query';
+CREATE FUNCTION vs_hnsw_cutoff(image_embedding, double precision) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'vs_hnsw_cutoff_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+    SUPPORT vs_hnsw_cutoff_support;
+CREATE FUNCTION vs_hnsw_cutoff_or_nan(image_embedding, double precision) RETURNS boolean
+    AS 'MODULE_PATHNAME', 'vs_hnsw_cutoff_or_nan_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+    SUPPORT vs_hnsw_cutoff_support;
+COMMENT ON FUNCTION vs_hnsw_cutoff(image_embedding, double precision) IS 'implementation of ~<= operator';
+COMMENT ON FUNCTION vs_hnsw_cutoff_or_nan(image_embedding, double precision) IS 'implementation of ~<=? operator';
+CREATE OPERATOR ~<= (LEFTARG = image_embedding, RIGHTARG = double precision, FUNCTION = vs_hnsw_cutoff);
+CREATE OPERATOR ~<=? (LEFTARG = image_embedding, RIGHTARG = double precision, FUNCTION = vs_hnsw_cutoff_or_nan);
+COMMENT ON OPERATOR ~<= (image_embedding, double precision) IS
+    'made by the planner for vs_hnsw: no farther than that from the vector that the scan is ordered by';
+COMMENT ON OPERATOR ~<=? (image_embedding, double precision) IS
+    'made by the planner for vs_hnsw: no farther than that from the vector that the scan is ordered by, or NaN';
+
 CREATE OPERATOR FAMILY image_embedding_l2_ops USING vs_hnsw;
 CREATE OPERATOR CLASS image_embedding_l2_ops DEFAULT FOR TYPE image_embedding USING vs_hnsw
     FAMILY image_embedding_l2_ops AS
     OPERATOR 1 <-> (image_embedding, image_embedding) FOR ORDER BY float_ops,
+    OPERATOR 2 ~<= (image_embedding, double precision),
     FUNCTION 1 vs_hnsw_l2_metric(internal);
 CREATE OPERATOR FAMILY image_embedding_cosine_ops USING vs_hnsw;
 CREATE OPERATOR CLASS image_embedding_cosine_ops FOR TYPE image_embedding USING vs_hnsw
     FAMILY image_embedding_cosine_ops AS
     OPERATOR 1 <=> (image_embedding, image_embedding) FOR ORDER BY float_ops,
+    OPERATOR 2 ~<= (image_embedding, double precision),
+    OPERATOR 3 ~<=? (image_embedding, double precision),
     FUNCTION 1 vs_hnsw_cosine_metric(internal);
 CREATE OPERATOR FAMILY image_embedding_ip_ops USING vs_hnsw;
 CREATE OPERATOR CLASS image_embedding_ip_ops FOR TYPE image_embedding USING vs_hnsw
     FAMILY image_embedding_ip_ops AS
     OPERATOR 1 <#> (image_embedding, image_embedding) FOR ORDER BY float_ops,
+    OPERATOR 2 ~<= (image_embedding, double precision),
     FUNCTION 1 vs_hnsw_ip_metric(internal);
 
 COMMENT ON OPERATOR FAMILY image_embedding_l2_ops USING vs_hnsw IS 'nearest by Euclidean distance, ORDER BY <->';

@@ -8,9 +8,9 @@
 //!
 //! The estimate decides what is fast, never what is right: whatever is drawn, a scan returns it.
 
-use super::filters;
 use super::list::members;
 use super::options::{self, IterativeScan};
+use super::{filters, minmax};
 use crate::index::pages::Opened;
 use crate::storage::Index;
 use pgrx::prelude::*;
@@ -35,6 +35,9 @@ const COLD: f64 = 0.05;
 /// A plan that is to be taken only if nothing else is left. Costs above infinity's reach would hide each other, so this is
 /// well above PostgreSQL's `disable_cost` of 1e10.
 const LAST_RESORT: f64 = 1.0e11;
+
+/// A plan that is not to be taken whatever is left. Not infinity, since the planner takes differences.
+const NEVER: f64 = 1.0e100;
 
 /// What LIMIT is taken for where its value is not known, as in a generic plan: users look at pages of results. PostgreSQL
 /// takes it for a tenth of the rows.
@@ -63,10 +66,11 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         *selectivity = filters::selectivity(root, path);
         *correlation = 0.0;
         *pages = f64::from((*info).pages);
-        if (*path).indexorderbys.is_null() || filters::wants_null(path) {
-            // There is nothing to scan by, not even for a plan that nothing else is left for.
-            *startup = f64::INFINITY;
-            *total = f64::INFINITY;
+        let inexact = minmax::is_rewritten(root) && !options::exact();
+        if (*path).indexorderbys.is_null() || filters::wants_null(path) || inexact {
+            // There is nothing to scan by, or a minimum would be a guess: not even for a plan that nothing else is left for.
+            *startup = NEVER;
+            *total = NEVER;
             *selectivity = 0.0;
             #[cfg(feature = "pg18")]
             {
@@ -79,7 +83,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let rows = (*info).tuples.max(1.0);
         let parameters = (*path).path.param_info;
         let expected = if parameters.is_null() { (*table).rows } else { (*parameters).ppi_rows }.max(1.0);
-        // What the index itself decides it does not hand out.
+        // What the index itself decides it does not hand out, nor what lies beyond a cutoff.
         let chosen = (*selectivity).clamp(1.0 / rows, 1.0);
         let kept = (expected / (rows * chosen)).clamp(1e-9, 1.0);
         let drawn = Drawn::of(root, rows * chosen, kept);

@@ -2,12 +2,17 @@
 
 use super::alike::Table;
 use super::filter::conditions;
-use super::scan::Scan;
+use super::scan::{Cutoff, Scan};
 use crate::embedding::Embedding;
 use crate::error::{OrRaise, SqlError};
+use crate::index::plan::cutoff::{OR_NAN_STRATEGY, STRATEGY};
 use crate::storage::Index;
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, PgSqlErrorCode};
+
+/// How much farther than its cutoff a scan goes, relative to it and to 1: far more than rounding, far less than what codes
+/// tell apart.
+const SLACK: f64 = 1e-12;
 
 /// The scan behind PostgreSQL's descriptor.
 ///
@@ -50,7 +55,8 @@ pub unsafe extern "C-unwind" fn amrescan(
     // SAFETY: PostgreSQL passes as many keys as the scan was begun with.
     unsafe {
         let state = state(scan);
-        state.restart().or_raise();
+        let given = if keys.is_null() { &[] } else { std::slice::from_raw_parts(keys, nkeys.max(0) as usize) };
+        state.restart(cutoff(given)).or_raise();
         if nkeys > 0 && !keys.is_null() {
             std::ptr::copy(keys, (*scan).keyData, nkeys as usize);
         }
@@ -58,6 +64,34 @@ pub unsafe extern "C-unwind" fn amrescan(
             std::ptr::copy(order_bys, (*scan).orderByData, norder_bys as usize);
         }
     }
+}
+
+/// The cutoff that keys of a scan set: the least, and a little more, since a bound that the planner has derived is rounded
+/// otherwise than the condition that it comes from.
+///
+/// # Safety
+/// The argument of a key for a cutoff must be a `double precision` unless it is null.
+unsafe fn cutoff(keys: &[pg_sys::ScanKeyData]) -> Option<Cutoff> {
+    let of = |key: &pg_sys::ScanKeyData| {
+        let or_nan = match i16::try_from(key.sk_strategy) {
+            Ok(STRATEGY) => false,
+            Ok(OR_NAN_STRATEGY) => true,
+            _ => return None,
+        };
+        if key.sk_attno != 1 || key.sk_flags & pg_sys::SK_SEARCHNULL as i32 != 0 {
+            return None;
+        }
+        if key.sk_flags & pg_sys::SK_ISNULL as i32 != 0 {
+            return Some(Cutoff { distance: f64::NEG_INFINITY, or_nan: false });
+        }
+        // SAFETY: as above.
+        let distance = unsafe { f64::from_datum(key.sk_argument, false) }.unwrap_or(f64::INFINITY);
+        // NaN is greater than every number.
+        let distance = if distance.is_nan() { f64::INFINITY } else { distance + SLACK * distance.abs().max(1.0) };
+        Some(Cutoff { distance, or_nan })
+    };
+    let least = |a: Cutoff, b: Cutoff| Cutoff { distance: a.distance.min(b.distance), or_nan: a.or_nan && b.or_nan };
+    keys.iter().filter_map(of).reduce(least)
 }
 
 /// `amgettuple`

@@ -36,6 +36,10 @@ pub struct Near {
     horizon: f64,
     /// The largest bound handed out.
     last: f64,
+    /// What has been left out because its turn had passed.
+    late: Vec<(f64, Candidate)>,
+    /// Whether that has been brought back.
+    brought_back: bool,
     /// The nodes handed out, for whoever goes on from here.
     handed_out: Vec<NodeId>,
 }
@@ -55,6 +59,8 @@ impl Near {
     pub fn start(&mut self, nodes: &mut Nodes, query: &Query, ef: usize, way: Option<Way>) -> SqlResult<()> {
         self.bounds.clear();
         self.handed_out.clear();
+        self.late.clear();
+        self.brought_back = false;
         self.next = 0;
         self.last = f64::NEG_INFINITY;
         match &way {
@@ -92,7 +98,11 @@ impl Near {
                 break;
             }
             self.next += 1;
-            if strict && bound < self.last {
+            if strict && bound < self.last && !self.brought_back {
+                if self.late.try_reserve(1).is_err() {
+                    return Err(no_memory());
+                }
+                self.late.push((bound, candidate));
                 continue;
             }
             if self.handed_out.try_reserve(1).is_err() {
@@ -107,6 +117,42 @@ impl Near {
             return Ok(Step::Later);
         }
         Ok(Step::Wanting)
+    }
+
+    /// Whether the next node that waits has a bound of at most `cutoff`.
+    pub fn waits_within(&self, cutoff: f64) -> bool {
+        self.bounds.get(self.next).is_some_and(|&(bound, _)| bound <= cutoff)
+    }
+
+    /// Whether it is the turn of rows at the distance `at`, where no candidate waits that comes before them. In strict order
+    /// what is found later may.
+    pub fn is_turn_of(&mut self, at: f64, strict: bool) -> bool {
+        let it_is = !strict || at <= self.horizon;
+        if it_is {
+            self.last = self.last.max(at);
+        }
+        it_is
+    }
+
+    /// Whether nothing that is still to be found is likely to have a bound of at most `cutoff`. The search is to have seen as
+    /// many candidates beyond it as within it: the last ones of a beam are the least certain.
+    pub fn is_past(&self, cutoff: f64) -> bool {
+        self.horizon > cutoff && self.held_back() >= self.handed_out.len().max(1)
+    }
+
+    /// Makes what has been left out come next, and says whether there is any: for a scan that ends here, without a pass
+    /// that would find it.
+    pub fn bring_back(&mut self) -> SqlResult<bool> {
+        if self.late.is_empty() {
+            return Ok(false);
+        }
+        self.bounds.drain(..self.next.min(self.bounds.len()));
+        self.next = 0;
+        self.bounds.try_reserve(self.late.len()).map_err(|_| no_memory())?;
+        self.late.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        self.bounds.splice(0..0, self.late.drain(..));
+        self.brought_back = true;
+        Ok(true)
     }
 
     /// The largest bound handed out.

@@ -93,6 +93,8 @@ pub struct Pass {
     keep: usize,
     /// Nodes below this bound wait until there are no others.
     floor: f64,
+    /// Nodes above this bound are of no use.
+    cutoff: f64,
     /// The last pass kept all that there was.
     complete: bool,
     /// The pages of rows without a place in the graph that the last pass came by.
@@ -102,13 +104,15 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Prepares for passes that leave out `handed_out`. Nodes with a bound below `floor` come after all others.
-    pub fn start(&mut self, handed_out: &[NodeId], floor: f64) -> SqlResult<()> {
+    /// Prepares for passes that leave out `handed_out`. Nodes with a bound below `floor` come after all others, those
+    /// with one above `cutoff` not at all.
+    pub fn start(&mut self, handed_out: &[NodeId], floor: f64, cutoff: f64) -> SqlResult<()> {
         self.marks.words.clear();
         self.heap.clear();
         self.nearest.clear();
         self.keep = FIRST.max(2 * handed_out.len());
         self.floor = floor;
+        self.cutoff = cutoff;
         self.complete = false;
         for &id in handed_out {
             self.marks.insert(id)?;
@@ -167,7 +171,7 @@ impl Pass {
     /// Takes in a node that has not been handed out.
     #[inline]
     fn offer(&mut self, found: Bounded, keep: usize) {
-        if found.bound < self.floor {
+        if found.bound < self.floor || found.bound > self.cutoff {
             return;
         }
         if self.heap.len() < keep {

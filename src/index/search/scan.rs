@@ -12,7 +12,8 @@
 //!
 //! The planner's guess of how many rows will be wanted decides what is fast, never what is right: a scan ends when the
 //! executor stops asking or when there is no row left. With `iterative_scan = off` it ends after the first search; with
-//! `exact = on` it is a pass from the start.
+//! `exact = on` it is a pass from the start. A cutoff, which the planner derives from a condition on the distance
+//! ([`crate::index::plan::cutoff`]), ends a scan when all that is still to come lies beyond it.
 //!
 //! No page is pinned or locked between calls: a candidate's rows are read when its turn comes, and only if the node's
 //! generation still is the one that was scored. A slot that was freed and used again meanwhile holds a row too new for
@@ -78,11 +79,21 @@ pub struct Row {
     pub is_exact: bool,
 }
 
+/// Beyond which distance no row is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Cutoff {
+    /// That distance; minus infinity if no row is wanted at all.
+    pub distance: f64,
+    /// Whether rows are wanted whose distance is NaN.
+    pub or_nan: bool,
+}
+
 /// A scan.
 pub struct Scan {
     nodes: Option<Nodes>,
     stage: Stage,
     work: Workspace,
+    cutoff: Option<Cutoff>,
     /// The next of `work.tids`.
     next_tid: usize,
     /// The bound of the rows in `work.tids`, and whether it is their very distance.
@@ -105,6 +116,8 @@ pub struct Scan {
     on_page: Vec<(NodeId, u16)>,
     /// The pages of rows without a place in the graph.
     unplaced: Vec<Block>,
+    /// Whether those are all that the scan's snapshot can see. Then they are for the same scan begun again, too.
+    knows_unplaced: bool,
     /// What rows are filtered by.
     conditions: Conditions,
 }
@@ -127,6 +140,7 @@ impl Scan {
             nodes: None,
             stage: Stage::Start,
             work: SPARE.with_borrow_mut(Vec::pop).unwrap_or_default(),
+            cutoff: None,
             next_tid: 0,
             bound: None,
             is_exact: false,
@@ -139,6 +153,7 @@ impl Scan {
             kills: Kills::default(),
             on_page: Vec::new(),
             unplaced: Vec::new(),
+            knows_unplaced: false,
             conditions: Conditions::default(),
         }
     }
@@ -148,9 +163,10 @@ impl Scan {
         matches!(self.stage, Stage::Start)
     }
 
-    /// Begins again, perhaps for another query.
-    pub fn restart(&mut self) -> SqlResult<()> {
+    /// Begins again, perhaps for another query and cutoff.
+    pub fn restart(&mut self, cutoff: Option<Cutoff>) -> SqlResult<()> {
         self.write_kills()?;
+        self.cutoff = cutoff;
         self.stage = Stage::Start;
         self.next_tid = 0;
         self.returned = 0;
@@ -174,7 +190,9 @@ impl Scan {
         let empty = opened.meta.dims == 0;
         self.is_for_null = query.is_none();
         self.is_of_other_length = false;
-        if self.conditions.filter.is_never() {
+        // A distance that is NULL is within no cutoff.
+        let nothing = self.cutoff.is_some_and(|it| query.is_none() || it.distance == f64::NEG_INFINITY && !it.or_nan);
+        if self.conditions.filter.is_never() || nothing {
             return self.end();
         }
         let length = opened.layout.dims();
@@ -201,22 +219,26 @@ impl Scan {
             Ok(()) => {}
             // The cosine distance to the zero vector is NaN whatever the row, so any order is right.
             Err(Error::Zero) => {
+                if !self.wants_nan() {
+                    return self.end();
+                }
                 (self.stage, self.bound) = (Stage::Everything(1), Some(f64::NAN));
                 return Ok(());
             }
             Err(error) => return Err(SqlError::new(PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, error.to_string())),
         }
+        let cutoff = self.cutoff.map_or(f64::INFINITY, |it| it.distance);
         // A search would visit as many nodes as a pass reads in the same time.
         let all = nodes.opened.layout.ids(nodes.opened.index.blocks());
         let few = all <= PASS_PAYS * NODES_PER_CANDIDATE * options::ef_search();
         if options::exact() || few && options::iterative_scan() != IterativeScan::Off {
             self.stage = Stage::Pass;
-            return pass.start(&[], f64::NEG_INFINITY);
+            return pass.start(&[], f64::NEG_INFINITY, cutoff);
         }
         let way = match matching::choose(nodes, options::ef_search())? {
             Choice::Pass if options::iterative_scan() != IterativeScan::Off => {
                 self.stage = Stage::Pass;
-                return pass.start(&[], f64::NEG_INFINITY);
+                return pass.start(&[], f64::NEG_INFINITY, cutoff);
             }
             Choice::Pass | Choice::Plain => None,
             Choice::Filtered(way) => Some(way),
@@ -255,7 +277,21 @@ impl Scan {
             let before = self.nearest_alike();
             let Workspace { near, pass, query, .. } = &mut self.work;
             let Some(nodes) = &mut self.nodes else { return self.end() };
-            match near.step(strict, off, before)? {
+            let step = match self.cutoff {
+                Some(Cutoff { distance, .. }) if !near.waits_within(distance) => {
+                    if before <= distance && near.is_turn_of(before, strict) {
+                        Step::Later
+                    } else if !near.is_past(distance) {
+                        Step::Wanting
+                    } else if near.bring_back()? {
+                        continue;
+                    } else {
+                        return self.end_near_cutoff();
+                    }
+                }
+                _ => near.step(strict, off, before)?,
+            };
+            match step {
                 Step::Node(bound, candidate) => {
                     if self.read_or_put_aside(candidate.id, candidate.stamp, bound, table)? {
                         return Ok(());
@@ -278,7 +314,7 @@ impl Scan {
                     }
                     // In strict order what lies before a row that has been handed out comes when nothing else is left.
                     let floor = if strict { near.last() } else { f64::NEG_INFINITY };
-                    pass.start(near.handed_out(), floor)?;
+                    pass.start(near.handed_out(), floor, self.cutoff.map_or(f64::INFINITY, |it| it.distance))?;
                     self.stage = Stage::Pass;
                     return Ok(());
                 }
@@ -299,12 +335,10 @@ impl Scan {
                     }
                     continue;
                 }
-                self.unplaced = match pass.unplaced() {
-                    Some(blocks) => blocks,
-                    None => unplaced_blocks(&nodes.opened)?,
-                };
-                self.stage = Stage::Unplaced(Why::Length, 0);
-                return Ok(());
+                if let Some(blocks) = pass.unplaced() {
+                    (self.unplaced, self.knows_unplaced) = (blocks, true);
+                }
+                return self.end_near_cutoff();
             };
             if self.read_or_put_aside(found.id, found.generation, found.bound, table)? {
                 return Ok(());
@@ -324,7 +358,7 @@ impl Scan {
         let opened = &nodes.opened;
         // Where no length of vectors is known there is no node.
         if opened.meta.dims == 0 || !opened.has(block) {
-            self.unplaced = unplaced_blocks(opened)?;
+            (self.unplaced, self.knows_unplaced) = (unplaced_blocks(opened)?, true);
             self.stage = Stage::Unplaced(Why::Length, 0);
             return Ok(());
         }
@@ -346,7 +380,8 @@ impl Scan {
         let (Some(nodes), Some(&block)) = (&self.nodes, self.unplaced.get(at)) else {
             match why {
                 Why::Length => self.stage = Stage::Unplaced(Why::Zero, 0),
-                Why::Zero => self.stage = Stage::Unplaced(Why::Null, 0),
+                Why::Zero if self.cutoff.is_none() => self.stage = Stage::Unplaced(Why::Null, 0),
+                Why::Zero => self.stage = Stage::End,
                 Why::Null => self.stage = Stage::End,
             }
             return Ok(());
@@ -369,6 +404,23 @@ impl Scan {
         Ok(())
     }
 
+    /// Whether rows are wanted whose distance is NaN.
+    fn wants_nan(&self) -> bool {
+        self.cutoff.is_none_or(|cutoff| cutoff.or_nan || cutoff.distance == f64::INFINITY)
+    }
+
+    /// Goes on to rows without a place in the graph, if they can be within the cutoff.
+    fn end_near_cutoff(&mut self) -> SqlResult<()> {
+        if !self.wants_nan() {
+            return self.end();
+        }
+        if let Some(nodes) = self.nodes.as_ref().filter(|_| !self.knows_unplaced) {
+            (self.unplaced, self.knows_unplaced) = (unplaced_blocks(&nodes.opened)?, true);
+        }
+        self.stage = Stage::Unplaced(Why::Length, 0);
+        Ok(())
+    }
+
     fn end(&mut self) -> SqlResult<()> {
         self.stage = Stage::End;
         Ok(())
@@ -387,6 +439,7 @@ impl Scan {
         if let Some(head) = chain {
             let mut first = Vec::new();
             match Alike::find(nodes, (id, generation), head, table, &mut first)? {
+                Some(alike) if self.cutoff.is_some_and(|cutoff| alike.distance > cutoff.distance) => {}
                 Some(alike) if alike.distance.is_finite() => self.alike.push(alike),
                 // An order among what is not a number there is none, so they come as they are.
                 Some(_) => return self.read(id, generation, Some(bound)),
