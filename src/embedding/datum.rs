@@ -201,7 +201,7 @@ impl EmbeddingBuf {
     pub fn from_f64(elements: &[f64], tag: u32) -> SqlResult<Self> {
         let mut value = Self::rounded(elements, tag)?;
         let first = elements.iter().find(|&&element| element != 0.0);
-        io::check_vanished(value.elements_mut(), first.map(|&element| io::few_digits(element.into())))?;
+        io::check_vanished(value.elements_mut(), first.map(|&element| io::few_digits(element)))?;
         Ok(value)
     }
 
