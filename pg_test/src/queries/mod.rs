@@ -173,10 +173,14 @@ pub fn run(database: &Database<'_>, seed: u64, cases: usize, most_failures: usiz
             .unwrap_or_else(|error| panic!("VS_SEED={world_seed}: {error}\n{}", world.script()));
         for _ in 0..CASES_PER_WORLD.min(cases - report.cases) {
             report.cases += 1;
+            let failed = report.failures.len();
             let case = Case::new(&world, &mut random, features);
             report.try_case(&mut session, &world, &case, world_seed);
             if let Some(before) = &case.before {
                 world.history.extend(["BEGIN".to_owned(), before.clone(), "ROLLBACK".to_owned()]);
+            }
+            if let Some(failure) = report.failures.get(failed) {
+                eprintln!("{}", failure.lines().next().unwrap_or_default());
             }
             if report.failures.len() >= most_failures {
                 return report;

@@ -35,6 +35,6 @@ impl Values {
 
     /// Themselves, comma-separated.
     pub fn list(&self) -> String {
-        self.0.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(", ")
+        self.0.iter().map(|(ty, value)| format!("({value})::{ty}")).collect::<Vec<_>>().join(", ")
     }
 }
