@@ -228,3 +228,22 @@ fn a_partial_index_is_judged_by_its_own_rows() {
     let sql = format!("SELECT id FROM items WHERE tenant = 5 ORDER BY embedding <-> {query} LIMIT 10");
     assert_index(&mut session, &sql);
 }
+
+/// A share of one in so many, times as many, may be less than one.
+#[test]
+fn filters_that_keep_one_row_or_none() {
+    let mut session = Database::shared("planner_one_row").connect();
+    run(&mut session, "CREATE TABLE items (grp int, embedding image_embedding(3))");
+    run(&mut session, "CREATE INDEX by_likeness ON items USING vs_hnsw (embedding, grp)");
+    run(&mut session, "SET enable_seqscan = off; SET enable_sort = off");
+    for rows in [1, 2, 49, 98, 103, 107] {
+        run(&mut session, "TRUNCATE items");
+        run(&mut session, &format!("INSERT INTO items SELECT g, ARRAY[g, 1, 2] FROM generate_series(1, {rows}) g"));
+        run(&mut session, "VACUUM ANALYZE items");
+        for (group, kept) in [(-5, 0), (1, 1)] {
+            let sql = format!("SELECT grp FROM items WHERE grp = {group} ORDER BY embedding <-> '[1,2,3]' LIMIT 3");
+            assert_index(&mut session, &sql);
+            assert_eq!(session.query(&sql, &[]).unwrap().len(), kept, "{rows} rows");
+        }
+    }
+}

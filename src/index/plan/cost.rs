@@ -86,7 +86,8 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         // What the index itself decides it does not hand out, nor what lies beyond a cutoff.
         let chosen = (*selectivity).clamp(1.0 / rows, 1.0);
         let kept = (expected / (rows * chosen)).clamp(1e-9, 1.0);
-        let drawn = Drawn::of(root, rows * chosen, kept);
+        // A share of one row in 49, times 49, is less than one row.
+        let drawn = Drawn::of(root, (rows * chosen).max(1.0), kept);
         let mut page_cost = 0.0;
         pg_sys::get_tablespace_page_costs((*info).reltablespace, &mut page_cost, std::ptr::null_mut());
         let scan = Scan {
