@@ -448,9 +448,11 @@ impl Graph {
     }
 }
 
-/// Members of the list `new` of layer 0 that are not in `old`. Members of other lists have no signatures.
+/// Members of the list `new` of layer 0 that may be written to another place than they had in `old`: not those that stand
+/// where the new list reaches. Members of other lists have no signatures.
 fn fresh<'a>(level: u8, old: &'a [NodeId], new: &'a [NodeId]) -> impl Iterator<Item = NodeId> + 'a {
-    new.iter().copied().filter(move |id| level == 0 && !old.contains(id))
+    let stays = move |id: &NodeId| old.iter().take(new.len()).any(|member| member == id);
+    new.iter().copied().filter(move |id| level == 0 && !stays(id))
 }
 
 /// A list to be changed, and where it is.

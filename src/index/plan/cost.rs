@@ -85,9 +85,10 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let expected = if parameters.is_null() { (*table).rows } else { (*parameters).ppi_rows }.max(1.0);
         // What the index itself decides it does not hand out, nor what lies beyond a cutoff.
         let chosen = (*selectivity).clamp(1.0 / rows, 1.0);
-        let kept = (expected / (rows * chosen)).clamp(1e-9, 1.0);
         // A share of one row in 49, times 49, is less than one row.
-        let drawn = Drawn::of(root, (rows * chosen).max(1.0), kept);
+        let among = (rows * chosen).max(1.0);
+        let kept = (expected / among).clamp(1e-9, 1.0);
+        let drawn = Drawn::of(root, among, kept);
         let mut page_cost = 0.0;
         pg_sys::get_tablespace_page_costs((*info).reltablespace, &mut page_cost, std::ptr::null_mut());
         let scan = Scan {
@@ -104,8 +105,8 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             Drawn::Rows { wanted, share } => first + scan.run(wanted) / share,
             Drawn::AllBeforeTheFirst => {
                 // What PostgreSQL adds for the table's pages it will take a share of, so the whole of it is stated here.
-                let heap = f64::from((*table).pages).min(rows * chosen) * page_cost;
-                *startup += scan.run(rows * chosen) + heap;
+                let heap = f64::from((*table).pages).min(among) * page_cost;
+                *startup += scan.run(among) + heap;
                 *startup
             }
         };
@@ -114,10 +115,14 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             *total += OTHER_LENGTH;
         }
         // Whoever turns iteration off wants what the first search finds, and says how many by LIMIT.
-        if options::iterative_scan() == IterativeScan::Off && !options::exact() && (*(*root).parse).limitCount.is_null()
-        {
+        let ends_early = options::iterative_scan() == IterativeScan::Off && (*(*root).parse).limitCount.is_null();
+        if !options::exact() && (ends_early || trusts_the_order(root, path)) {
             *startup += LAST_RESORT;
             *total += LAST_RESORT;
+            #[cfg(feature = "pg18")]
+            {
+                (*path).path.disabled_nodes = 2;
+            }
         }
     }
 }
@@ -142,6 +147,26 @@ unsafe fn is_of_other_length(info: *const pg_sys::IndexOptInfo) -> bool {
         let found = Opened::open(Index::new(relation)).is_ok_and(|opened| opened.meta.other_length != 0);
         pg_sys::index_close(relation, pg_sys::NoLock as i32);
         found
+    }
+}
+
+/// Whether a plan above may take rows that come late for something else than late: groups, peers of a window and the sides
+/// of a merge join are told by the order of all rows, in which what a search came to too late stands at the end.
+///
+/// # Safety
+/// Both must be the planner's, and `path` an index path with its order.
+unsafe fn trusts_the_order(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPath) -> bool {
+    // SAFETY: as above; path keys are members of equivalence classes.
+    unsafe {
+        let query = &*(*root).parse;
+        let unlimited_window = query.hasWindowFuncs && query.limitCount.is_null();
+        // Of a partitioned table there are further members, for the partitions.
+        let equal = |key: *mut pg_sys::PathKey| {
+            let all = members::<pg_sys::EquivalenceMember>((*(*key).pk_eclass).ec_members);
+            all.filter(|member| !(**member).em_is_child).count()
+        };
+        let merges = members((*path).path.pathkeys).any(|key| equal(key) > 1);
+        !query.groupClause.is_null() || !query.distinctClause.is_null() || unlimited_window || merges
     }
 }
 

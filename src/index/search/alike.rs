@@ -9,6 +9,7 @@ use crate::error::SqlResult;
 use crate::index::pages::{Lap, NodeRef, Nodes, TIDS, Tid};
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use std::collections::HashSet;
 use vs_graph::{NONE, NodeId};
 
 /// Rows of a node that are alike, from one entry of their chain on.
@@ -19,20 +20,30 @@ pub struct Alike {
     generation: u16,
     next: u32,
     lap: Lap,
+    /// The node's count of removals when the present walk began.
+    removals: u16,
     /// The entries that have been read.
-    read: Vec<u32>,
+    read: HashSet<u32>,
 }
 
 impl Alike {
     /// The rows of the chain that begins at entry `head`, if any of them is visible.
     pub fn find(
         nodes: &Nodes,
-        (id, generation): (NodeId, u16),
+        (id, generation, removals): (NodeId, u16, u16),
         head: u32,
         table: &Table,
         tids: &mut Vec<Tid>,
     ) -> SqlResult<Option<Self>> {
-        let rows = |distance| Self { distance, id, generation, next: head, lap: Lap::new(head), read: Vec::new() };
+        let rows = |distance| Self {
+            distance,
+            id,
+            generation,
+            next: head,
+            lap: Lap::new(head),
+            removals,
+            read: HashSet::new(),
+        };
         let mut probe = rows(0.0);
         while probe.advance(nodes, tids)? {
             if let Some(distance) = table.distance(tids) {
@@ -47,12 +58,9 @@ impl Alike {
     /// A vacuum may have unlinked the entry since its number was read. Then the chain is walked again from its head to the
     /// first entry that has not been read. A row never moves from one entry to another.
     pub fn advance(&mut self, nodes: &Nodes, tids: &mut Vec<Tid>) -> SqlResult<bool> {
-        let mut again = false;
-        let mut removals_before = None;
         while self.next != NONE {
             pgrx::check_for_interrupts!();
             let entry = self.next;
-            let seen = again && self.read.contains(&entry);
             let next = nodes.with_side(entry, self.id, self.generation, TIDS, |entry| {
                 tids.clear();
                 tids.extend(entry.tids());
@@ -61,34 +69,40 @@ impl Alike {
             match next {
                 Some(next) => self.next = next,
                 None => {
-                    let node = |node: NodeRef<'_>| (node.generation(), node.overflow(), node.removals());
-                    let found = nodes.with_node(self.id, |_, found| node(found))?;
-                    let Some((_, head, removals)) = found.filter(|found| found.0 == self.generation) else {
-                        self.next = NONE;
-                        break;
-                    };
-                    // An entry leaves the chain together with a row, and that is counted.
-                    if removals_before.replace(removals) == Some(removals) {
-                        return Err(nodes
-                            .opened
-                            .damaged(&format!("the rows of node {} are not where it says", self.id)));
-                    }
-                    (self.next, again, self.lap) = (head, true, Lap::new(head));
+                    self.walk_again(nodes)?;
                     continue;
                 }
             }
             if self.lap.comes_back(self.next) {
-                return Err(nodes.opened.damaged(&format!("the rows of node {} run in a circle", self.id)));
+                self.walk_again(nodes)?;
             }
-            if !seen {
-                if self.read.try_reserve(1).is_err() {
-                    return Err(crate::error::out_of_memory("reading the rows of a vector"));
-                }
-                self.read.push(entry);
+            if self.read.try_reserve(1).is_err() {
+                return Err(crate::error::out_of_memory("reading the rows of a vector"));
+            }
+            if self.read.insert(entry) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Goes back to the head of the chain.
+    ///
+    /// # Errors
+    /// If nothing has changed since the walk began: an entry leaves its chain together with a row, and that is counted. So
+    /// the chain is not what it should be.
+    fn walk_again(&mut self, nodes: &Nodes) -> SqlResult<()> {
+        let node = |node: NodeRef<'_>| (node.generation(), node.overflow(), node.removals());
+        let found = nodes.with_node(self.id, |_, found| node(found))?;
+        let Some((_, head, removals)) = found.filter(|found| found.0 == self.generation) else {
+            self.next = NONE;
+            return Ok(());
+        };
+        if std::mem::replace(&mut self.removals, removals) == removals {
+            return Err(nodes.opened.damaged(&format!("the rows of node {} are not where it says", self.id)));
+        }
+        (self.next, self.lap) = (head, Lap::new(head));
+        Ok(())
     }
 }
 

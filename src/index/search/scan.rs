@@ -438,7 +438,7 @@ impl Scan {
         };
         if let Some(head) = chain {
             let mut first = Vec::new();
-            match Alike::find(nodes, (id, generation), head, table, &mut first)? {
+            match Alike::find(nodes, (id, generation, removals), head, table, &mut first)? {
                 Some(alike) if self.cutoff.is_some_and(|cutoff| alike.distance > cutoff.distance) => {}
                 Some(alike) if alike.distance.is_finite() => self.alike.push(alike),
                 // An order among what is not a number there is none, so they come as they are.
