@@ -210,6 +210,10 @@ impl Near {
             Some(farthest) => space.lower_bound(query, Score { key: farthest.key, slack }),
             None => f64::INFINITY,
         };
+        if self.way.is_some() && self.filtered.is_cut_short() {
+            // Anything may be still to be found: the pass that follows begins at once.
+            self.horizon = f64::NEG_INFINITY;
+        }
         Ok(())
     }
 }
