@@ -17,12 +17,14 @@ mod change;
 mod free;
 mod page;
 mod sweep;
+mod table;
 
 pub use buffer::{Hints, Index, Shared, Whereabouts};
 pub use change::{Change, Logging, PAGES};
 pub use free::{Barrier, Mode, write_init_fork};
 pub use page::{CAPACITY, Kind, PAGE_SIZE, Page, PageMut};
 pub use sweep::Sweep;
+pub use table::TableLength;
 
 /// The number of a page in its file.
 pub type Block = pgrx::pg_sys::BlockNumber;

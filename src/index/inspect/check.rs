@@ -1,12 +1,14 @@
 //! Whether an index is what it should be: an amcheck for graphs.
 //!
 //! Three passes over the pages, with writers locked out: what exists ([`Known`]), whether every page, node and side
-//! entry is sound in itself, and whether what they name exists. A live node that no search reaches is not an error (the
+//! entry is sound in itself, and whether what they name exists. Then one over the table, whose rows must all be there. A
+//! live node that no search reaches is not an error (the
 //! next vacuum attaches it), nor is a dead node or a freed slot; `vs_hnsw_stats` counts them.
 
 use super::held::Held;
+use super::table::missing_rows;
 use crate::error::{OrRaise, SqlResult, out_of_memory};
-use crate::index::pages::{INLINE_TIDS, Layout, NodeRef, Nodes, Opened, Place, SideRef, TIDS, Tid, unplaced};
+use crate::index::pages::{INLINE_TIDS, Lap, Layout, NodeRef, Nodes, Opened, Place, SideRef, TIDS, Tid, unplaced};
 use crate::storage::{Block, Kind};
 use pgrx::name;
 use pgrx::prelude::*;
@@ -56,9 +58,11 @@ pub fn check(held: &Held) -> SqlResult<Vec<Problem>> {
         known: Known { nodes: Vec::new(), sides: Vec::new() },
         tids: Vec::new(),
         live: false,
+        unplaced: false,
         problems: Vec::new(),
     };
     check.run()?;
+    check.check_rows(held)?;
     check.problems.truncate(ENOUGH);
     Ok(check.problems)
 }
@@ -72,6 +76,8 @@ struct Check {
     tids: Vec<(Tid, Block)>,
     /// Whether there is a live node.
     live: bool,
+    /// Whether there are pages of rows without a vector. Indexes made by the first version have none, whatever the rows.
+    unplaced: bool,
     problems: Vec<Problem>,
 }
 
@@ -104,6 +110,7 @@ impl Check {
             }
         }
         self.check_sides_owned();
+        self.check_lists();
         self.check_entry();
         self.check_tids();
         Ok(())
@@ -134,6 +141,7 @@ impl Check {
         let mut found = Vec::new();
         let mut problems = Vec::new();
         let mut tids = Vec::new();
+        let is_unplaced;
         {
             let opened = &self.nodes.opened;
             let mut hints = opened.remembered.hints.borrow_mut();
@@ -148,6 +156,7 @@ impl Check {
             if !matches!(page.kind(), Some(Kind::Nodes | Kind::Side | Kind::Unplaced | Kind::Map)) {
                 problems.push("the page is of no known kind".to_owned());
             }
+            is_unplaced = page.kind() == Some(Kind::Unplaced);
             tids.extend(unplaced(page).map(|(tid, _)| (tid, block)));
             for at in 0..layout.slots(page) {
                 let (Some(node), Some(id)) = (layout.node(page, at), layout.id(Place { block, at })) else { continue };
@@ -163,7 +172,11 @@ impl Check {
                     signature: signature(&opened.coarse, node.keys()),
                 });
             }
+            if problems.is_empty() && !layout.is_sensible(block, page) {
+                problems.push("there is something on the page that cannot be".to_owned());
+            }
         }
+        self.unplaced |= is_unplaced;
         self.tids.try_reserve(tids.len()).map_err(|_| out_of_memory("checking an index"))?;
         self.tids.extend(tids);
         self.live |= found.iter().any(|node| !node.dead);
@@ -328,6 +341,39 @@ impl Check {
                 self.report(block, format!("a side entry of node {owner} is in no chain"));
             }
         }
+    }
+
+    /// The metapage's lists of pages with room must lead to such pages and end.
+    fn check_lists(&mut self) {
+        let meta = self.nodes.opened.meta;
+        for (mut block, end, kind) in [(meta.side, NONE, Kind::Side), (meta.unplaced, 0, Kind::Unplaced)] {
+            let mut lap = Lap::new(block);
+            while block != end {
+                let found = (block < self.blocks).then(|| {
+                    let opened = &self.nodes.opened;
+                    let lock = opened.index.read(&mut opened.remembered.hints.borrow_mut(), block);
+                    (lock.page().kind(), lock.page().link())
+                });
+                let next = found.filter(|found| found.0 == Some(kind)).map(|found| found.1);
+                match next {
+                    Some(next) if !lap.comes_back(next) => block = next,
+                    Some(_) => return self.report(0, "a list of pages with room runs in a circle"),
+                    None => return self.report(0, format!("a list of pages with room leads to page {block}")),
+                }
+            }
+        }
+    }
+
+    /// Every row of the table must be there.
+    fn check_rows(&mut self, held: &Held) -> SqlResult<()> {
+        let mut tids = Vec::new();
+        tids.try_reserve_exact(self.tids.len()).map_err(|_| out_of_memory("checking an index"))?;
+        tids.extend(self.tids.iter().map(|row| row.0));
+        let room = ENOUGH.saturating_sub(self.problems.len());
+        for tid in missing_rows(held, &tids, self.unplaced, room)? {
+            self.report(0, format!("row {tid} of the table is not in the index"));
+        }
+        Ok(())
     }
 
     fn check_entry(&mut self) {

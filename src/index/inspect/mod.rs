@@ -5,4 +5,6 @@
 mod check;
 mod held;
 mod recall;
+mod rights;
 mod stats;
+mod table;

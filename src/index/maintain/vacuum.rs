@@ -20,7 +20,7 @@
 use super::attach::{attach, is_named, live};
 use super::set::Set;
 use crate::error::{OrRaise, SqlResult};
-use crate::index::pages::{Graph, INLINE_TIDS, Lap, Meta, Opened, Place, SideRef, TIDS, Tid, UNLISTED, Why, unplaced};
+use crate::index::pages::{Graph, Lap, Meta, Opened, Place, SideRef, TIDS, Tid, UNLISTED, Why, unplaced};
 use crate::storage::{Barrier, Block, Index, Kind, Logging, Mode};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
@@ -123,13 +123,7 @@ impl<'a> Vacuum<'a> {
         let mut hints = self.opened.remembered.hints.borrow_mut();
         let lock = self.opened.index.read(&mut hints, block);
         let page = lock.page();
-        let sensible = |at| match layout.node(page, at) {
-            Some(node) => node.inline_count() <= INLINE_TIDS,
-            None => layout.is_vacant(page, at),
-        };
-        if !layout.is_sound(block, page) || !(0..layout.slots(page)).all(sensible) {
-            return Err(self.opened.damaged(&format!("page {block} makes no sense")));
-        }
+        self.opened.check_page(block, page)?;
         let found = (0..layout.slots(page)).filter_map(|at| {
             let node = layout.node(page, at)?;
             Some(Found {

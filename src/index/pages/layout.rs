@@ -247,6 +247,20 @@ impl Layout {
             }
     }
 
+    /// Whether everything on page `block` can be: it is [sound](Self::is_sound), and so is each slot, entry and row's address
+    /// in itself, as far as a look at lengths and marks tells.
+    pub fn is_sensible(&self, block: Block, page: Page<'_>) -> bool {
+        let slot = |at| match self.node(page, at) {
+            Some(node) => node.has_sound_lengths(),
+            None => self.is_vacant(page, at),
+        };
+        let side = |at| self.side(page, at).is_none_or(|entry| entry.is_sound(self.m()));
+        self.is_sound(block, page)
+            && (0..self.slots(page)).all(slot)
+            && (0..self.sides(page)).all(side)
+            && super::unplaced::unplaced(page).all(|(tid, _)| tid.is_possible())
+    }
+
     /// Slots written to, in use or not.
     pub fn slots(&self, page: Page<'_>) -> usize {
         if page.kind() == Some(Kind::Nodes) { page.bytes().len() / self.slot } else { 0 }

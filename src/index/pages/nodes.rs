@@ -16,7 +16,7 @@ use super::open::Opened;
 use super::slots::{NodeRef, SideRef, TIDS};
 use super::tid::Tid;
 use crate::error::{SqlError, SqlResult, out_of_memory};
-use crate::storage::{Block, Whereabouts};
+use crate::storage::{Block, TableLength, Whereabouts};
 use vs_filter::{Filter, Signed};
 use vs_graph::{Candidate, Entry, NONE, NodeId, Storage};
 use vs_quantize::Query;
@@ -32,6 +32,8 @@ pub struct Nodes {
     filter: Filter,
     /// What their signatures are like.
     signed: Signed,
+    /// The table, for whoever is going to fetch rows from it.
+    pub table: Option<TableLength>,
     order: Vec<NodeId>,
     blocks: Vec<Block>,
     ends: Vec<usize>,
@@ -45,6 +47,7 @@ impl Nodes {
             opened,
             filter: Filter::default(),
             signed: Signed::default(),
+            table: None,
             order: Vec::new(),
             blocks: Vec::new(),
             ends: Vec::new(),
@@ -55,6 +58,7 @@ impl Nodes {
     /// The index for another operation.
     pub fn reopen(&mut self, opened: Opened) {
         self.opened = opened;
+        self.table = None;
     }
 
     /// From now on finds only nodes that pass `filter`.
@@ -253,7 +257,7 @@ impl Nodes {
                 return Err(self.opened.damaged(&format!("node {id} makes no sense")));
             }
             if side == NONE {
-                return self.sensible(id, out).map(|()| Some(removals));
+                return self.check_rows(out, &format_args!("node {id}")).map(|()| Some(removals));
             }
             let mut lap = Lap::new(side);
             let mut whole = true;
@@ -283,7 +287,7 @@ impl Nodes {
                     out.sort_unstable_by_key(|tid| tid.plain());
                     out.dedup_by_key(|tid| tid.plain());
                 }
-                return self.sensible(id, out).map(|()| Some(removals));
+                return self.check_rows(out, &format_args!("node {id}")).map(|()| Some(removals));
             }
             if removals_now == removals {
                 return Err(self.opened.damaged(&format!("the rows of node {id} are not where it says")));
@@ -306,22 +310,23 @@ impl Nodes {
         })?;
         let Some((_, removals, head, sound)) = found.filter(|found| found.0 == generation) else { return Ok(None) };
         if sound && head == NONE {
-            return self.sensible(id, out).map(|()| Some((removals, None)));
+            return self.check_rows(out, &format_args!("node {id}")).map(|()| Some((removals, None)));
         }
         if sound
             && self.with_side(head, id, generation, TIDS, |entry| entry.digest().is_some() && entry.next() != NONE)?
                 == Some(true)
         {
-            return self.sensible(id, out).map(|()| Some((removals, Some(head))));
+            return self.check_rows(out, &format_args!("node {id}")).map(|()| Some((removals, Some(head))));
         }
         Ok(self.tids(id, generation, out)?.map(|removals| (removals, None)))
     }
 
-    /// Checks addresses of rows that were read from node `id`.
-    fn sensible(&self, id: NodeId, tids: &[Tid]) -> SqlResult<()> {
-        match tids.iter().all(|tid| tid.is_possible()) {
-            true => Ok(()),
-            false => Err(self.opened.damaged(&format!("node {id} stands for rows that cannot be"))),
+    /// Checks addresses of rows that were read from `place` in the index, which the table must have room for.
+    pub fn check_rows(&self, tids: &[Tid], place: &dyn std::fmt::Display) -> SqlResult<()> {
+        let is_there = |tid: &Tid| self.table.as_ref().is_none_or(|table| table.has(tid.block()));
+        match tids.iter().find(|tid| !tid.is_possible() || !is_there(tid)) {
+            None => Ok(()),
+            Some(tid) => Err(self.opened.damaged(&format!("{place} leads to row {tid}, which cannot be"))),
         }
     }
 

@@ -138,6 +138,14 @@ impl Opened {
         Ok(self.read_meta()?.side)
     }
 
+    /// Checks a page that is about to be read from end to end: what is left out because it makes no sense would not be missed.
+    pub fn check_page(&self, block: Block, page: Page<'_>) -> SqlResult<()> {
+        match self.layout.is_sensible(block, page) {
+            true => Ok(()),
+            false => Err(self.damaged(&format!("page {block} makes no sense"))),
+        }
+    }
+
     /// The error for an index that cannot be what we wrote.
     #[cold]
     pub fn damaged(&self, why: &str) -> SqlError {

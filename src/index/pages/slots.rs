@@ -128,11 +128,15 @@ impl<'a> NodeRef<'a> {
     /// Whether its lengths are such as can be, and the code is the one that its header was computed from. Each byte of the
     /// code counts; the list may name any nodes.
     pub fn is_sound(&self) -> bool {
+        self.has_sound_lengths() && self.keys().is_sound(self.shape.columns) && self.code().is_sound()
+    }
+
+    /// Whether its level and its lengths can be.
+    pub fn has_sound_lengths(&self) -> bool {
         self.level() <= MAX_LEVEL
             && self.inline_count() <= INLINE_TIDS
             && self.degree() <= 2 * self.shape.m
-            && self.keys().is_sound(self.shape.columns)
-            && self.code().is_sound()
+            && (!self.live() || (self.level() > 0) == (self.upper() != NONE))
     }
 
     /// Whether it stands for a row.
@@ -366,6 +370,15 @@ impl<'a> SideRef<'a> {
     /// The rows it has room for.
     pub fn capacity(&self) -> usize {
         (self.bytes.len() - rows_at(self.kind())) / TID
+    }
+
+    /// Whether it is free and blank, or of a kind that there is with no more in it than has room: rows, or lists of `m` nodes.
+    pub fn is_sound(&self, m: usize) -> bool {
+        match self.kind() {
+            0 => self.bytes.iter().all(|&byte| byte == 0),
+            TIDS | ALIKE => self.count() <= self.capacity(),
+            layer => layer <= MAX_LEVEL && self.count() <= m,
+        }
     }
 
     /// The entry after it.

@@ -178,12 +178,25 @@ pub fn unplaced_blocks(opened: &Opened) -> SqlResult<Vec<Block>> {
     let mut sweep = crate::storage::Sweep::new(opened.index, 1);
     loop {
         pgrx::check_for_interrupts!();
-        let Some((block, shared)) = sweep.next(hints) else { return Ok(found) };
+        let Some((block, shared)) = sweep.next(hints) else { break };
+        opened.check_page(block, shared.page())?;
         if shared.page().kind() == Some(Kind::Unplaced) {
             if found.try_reserve(1).is_err() {
                 return Err(crate::error::out_of_memory("scanning a vs_hnsw index"));
             }
             found.push(block);
+        }
+    }
+    opened.check_unplaced(&found)?;
+    Ok(found)
+}
+
+impl Opened {
+    /// Checks that the page where the chain begins is one of `found`, all such pages. It stays what it is for ever.
+    pub fn check_unplaced(&self, found: &[Block]) -> SqlResult<()> {
+        match self.meta.unplaced == END || found.contains(&self.meta.unplaced) {
+            true => Ok(()),
+            false => Err(self.damaged(&format!("page {} should have rows without a vector", self.meta.unplaced))),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::scan::{Cutoff, Scan};
 use crate::embedding::Embedding;
 use crate::error::{OrRaise, SqlError};
 use crate::index::plan::cutoff::{OR_NAN_STRATEGY, STRATEGY};
-use crate::storage::Index;
+use crate::storage::{Index, TableLength};
 use pgrx::prelude::*;
 use pgrx::{PgMemoryContexts, PgSqlErrorCode};
 
@@ -152,15 +152,16 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
             SqlError::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, "cannot scan a vs_hnsw index without order")
                 .raise();
         }
-        count_scan((*scan).indexRelation);
+        count_scan(scan);
         let conditions = conditions(scan).or_raise();
         let key = &*(*scan).orderByData;
         let index = Index::new((*scan).indexRelation);
+        let table = TableLength::of((*scan).heapRelation);
         if key.sk_flags & pg_sys::SK_ISNULL as i32 != 0 {
-            state.start(index, None, conditions).or_raise();
+            state.start(index, table, None, conditions).or_raise();
         } else {
             let query = Embedding::read(key.sk_argument).or_raise();
-            state.start(index, Some(&query), conditions).or_raise();
+            state.start(index, table, Some(&query), conditions).or_raise();
         }
     }
 }
@@ -168,10 +169,16 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut Scan) {
 /// Counts a scan for `pg_stat_user_indexes`, as every access method does for itself.
 ///
 /// # Safety
-/// `index` must be open.
-unsafe fn count_scan(index: pg_sys::Relation) {
-    // SAFETY: the relation is open; where statistics are wanted its counters are made on first use.
+/// As for [`amgettuple`].
+unsafe fn count_scan(scan: pg_sys::IndexScanDesc) {
+    // SAFETY: the relation is open; where statistics are wanted its counters are made on first use. EXPLAIN ANALYZE gives a
+    // scan a place to count its searches in.
     unsafe {
+        let index = (*scan).indexRelation;
+        #[cfg(feature = "pg18")]
+        if let Some(instrument) = (*scan).instrument.as_mut() {
+            instrument.nsearches += 1;
+        }
         #[cfg(not(feature = "pg14"))]
         if (*index).pgstat_info.is_null() && (*index).pgstat_enabled {
             pg_sys::pgstat_assoc_relation(index);

@@ -6,7 +6,7 @@
 //! the table, its distance is that of all, and they are handed out with it when its turn comes, an entry at a time.
 
 use crate::error::SqlResult;
-use crate::index::pages::{Lap, NodeRef, Nodes, TIDS, Tid};
+use crate::index::pages::{Lap, Layout, NodeRef, Nodes, TIDS, Tid};
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use std::collections::HashSet;
@@ -18,10 +18,11 @@ pub struct Alike {
     pub distance: f64,
     id: NodeId,
     generation: u16,
-    next: u32,
-    lap: Lap,
-    /// The node's count of removals when the present walk began.
+    /// How often a row had been taken out of the node when the present walk through the chain began.
     removals: u16,
+    next: u32,
+    /// Notices if the present walk goes round in a circle.
+    lap: Lap,
     /// The entries that have been read.
     read: HashSet<u32>,
 }
@@ -35,19 +36,19 @@ impl Alike {
         table: &Table,
         tids: &mut Vec<Tid>,
     ) -> SqlResult<Option<Self>> {
-        let rows = |distance| Self {
+        let walk = |distance| Self {
             distance,
             id,
             generation,
+            removals,
             next: head,
             lap: Lap::new(head),
-            removals,
             read: HashSet::new(),
         };
-        let mut probe = rows(0.0);
+        let mut probe = walk(0.0);
         while probe.advance(nodes, tids)? {
             if let Some(distance) = table.distance(tids) {
-                return Ok(Some(rows(distance)));
+                return Ok(Some(walk(distance)));
             }
         }
         Ok(None)
@@ -55,8 +56,9 @@ impl Alike {
 
     /// Reads the rows of the next entry; false if there is none.
     ///
-    /// A vacuum may have unlinked the entry since its number was read. Then the chain is walked again from its head to the
-    /// first entry that has not been read. A row never moves from one entry to another.
+    /// A vacuum may have unlinked the entry since its number was read, or unlinked it and somebody used it again, as the
+    /// first of the chain. Then the chain is walked again from its head to the first entry that has not been read. A row
+    /// never moves from one entry to another. If no row has been taken out since the walk began, it was no vacuum.
     pub fn advance(&mut self, nodes: &Nodes, tids: &mut Vec<Tid>) -> SqlResult<bool> {
         while self.next != NONE {
             pgrx::check_for_interrupts!();
@@ -64,44 +66,36 @@ impl Alike {
             let next = nodes.with_side(entry, self.id, self.generation, TIDS, |entry| {
                 tids.clear();
                 tids.extend(entry.tids());
-                entry.next()
+                (entry.count() <= entry.capacity()).then_some(entry.next())
             })?;
-            match next {
-                Some(next) => self.next = next,
-                None => {
-                    self.walk_again(nodes)?;
-                    continue;
-                }
-            }
-            if self.lap.comes_back(self.next) {
+            let Some(next) = next.flatten().filter(|&next| !self.lap.comes_back(next)) else {
                 self.walk_again(nodes)?;
-            }
+                continue;
+            };
+            self.next = next;
             if self.read.try_reserve(1).is_err() {
                 return Err(crate::error::out_of_memory("reading the rows of a vector"));
             }
             if self.read.insert(entry) {
+                nodes.check_rows(tids, &format_args!("node {}", self.id))?;
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Goes back to the head of the chain.
-    ///
-    /// # Errors
-    /// If nothing has changed since the walk began: an entry leaves its chain together with a row, and that is counted. So
-    /// the chain is not what it should be.
+    /// Goes back to the head of a chain that others have changed; to no entry if the node is gone.
     fn walk_again(&mut self, nodes: &Nodes) -> SqlResult<()> {
-        let node = |node: NodeRef<'_>| (node.generation(), node.overflow(), node.removals());
-        let found = nodes.with_node(self.id, |_, found| node(found))?;
-        let Some((_, head, removals)) = found.filter(|found| found.0 == self.generation) else {
+        let read = |_: &Layout, node: NodeRef<'_>| (node.generation(), node.removals(), node.overflow());
+        let present = nodes.with_node(self.id, read)?.filter(|present| present.0 == self.generation);
+        let Some((_, removals, head)) = present else {
             self.next = NONE;
             return Ok(());
         };
-        if std::mem::replace(&mut self.removals, removals) == removals {
+        if removals == self.removals {
             return Err(nodes.opened.damaged(&format!("the rows of node {} are not where it says", self.id)));
         }
-        (self.next, self.lap) = (head, Lap::new(head));
+        (self.removals, self.next, self.lap) = (removals, head, Lap::new(head));
         Ok(())
     }
 }

@@ -216,6 +216,7 @@ impl Pass {
             pgrx::check_for_interrupts!();
             let Some((block, shared)) = sweep.next(hints) else { break };
             let page = shared.page();
+            opened.check_page(block, page)?;
             if page.kind() == Some(Kind::Unplaced) {
                 self.unplaced.try_reserve(1).map_err(|_| no_memory())?;
                 self.unplaced.push(block);
@@ -227,7 +228,7 @@ impl Pass {
                 self.offer(Bounded { bound, id, generation: node.generation() }, keep);
             }
         }
-        Ok(())
+        opened.check_unplaced(&self.unplaced)
     }
 }
 

@@ -29,7 +29,7 @@ use crate::error::{SqlError, SqlResult};
 use crate::index::keys::Conditions;
 use crate::index::pages::{Nodes, Opened, Place, Tid, Why, unplaced, unplaced_blocks};
 use crate::index::plan::options::{self, IterativeScan};
-use crate::storage::{Block, Index};
+use crate::storage::{Block, Index, TableLength};
 use pgrx::PgSqlErrorCode;
 use std::cell::RefCell;
 use vs_graph::NodeId;
@@ -184,7 +184,13 @@ impl Scan {
     }
 
     /// Starts the search, for `query` or, without one, for everything, among what meets `conditions`.
-    pub fn start(&mut self, index: Index, query: Option<&Embedding<'_>>, conditions: Conditions) -> SqlResult<()> {
+    pub fn start(
+        &mut self,
+        index: Index,
+        table: TableLength,
+        query: Option<&Embedding<'_>>,
+        conditions: Conditions,
+    ) -> SqlResult<()> {
         self.conditions = conditions;
         let opened = Opened::open(index)?;
         let empty = opened.meta.dims == 0;
@@ -201,6 +207,7 @@ impl Scan {
             none => *none = Some(Nodes::new(opened)),
         }
         let Some(nodes) = &mut self.nodes else { return Ok(()) };
+        nodes.table = Some(table);
         nodes.set_filter(&self.conditions.filter);
         let Some(query) = query.filter(|_| !empty) else {
             (self.stage, self.bound) = (Stage::Everything(1), None);
@@ -365,6 +372,7 @@ impl Scan {
         let layout = opened.layout;
         let mut hints = opened.remembered.hints.borrow_mut();
         let lock = opened.index.read(&mut hints, block);
+        opened.check_page(block, lock.page())?;
         let node = |at: usize| {
             let node = layout.node(lock.page(), at).filter(|node| nodes.is_wanted(node))?;
             Some((layout.id(Place { block, at })?, node.generation()))
@@ -387,10 +395,13 @@ impl Scan {
             return Ok(());
         };
         pgrx::check_for_interrupts!();
-        let mut hints = nodes.opened.remembered.hints.borrow_mut();
-        let lock = nodes.opened.index.read(&mut hints, block);
         self.work.tids.clear();
-        self.work.tids.extend(unplaced(lock.page()).filter(|row| row.1 == why).map(|row| row.0));
+        {
+            let mut hints = nodes.opened.remembered.hints.borrow_mut();
+            let lock = nodes.opened.index.read(&mut hints, block);
+            self.work.tids.extend(unplaced(lock.page()).filter(|row| row.1 == why).map(|row| row.0));
+        }
+        nodes.check_rows(&self.work.tids, &format_args!("page {block}"))?;
         self.next_tid = 0;
         // Whether a distance is NaN or NULL depends on the query, too. A row that is not of the query's length has none.
         self.bound = match why {
