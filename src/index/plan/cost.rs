@@ -27,6 +27,12 @@ const SCORE_IN_PASS: f64 = 1.0;
 /// Nodes that a pass reads in the time in which a search visits one.
 const PASS_GAIN: f64 = 4.0;
 
+/// By how much a search that filters looks at more nodes at most.
+const MOST_FOR_A_FILTER: f64 = 4.0;
+
+/// The cost of reading the signature of a node on a map page, in units of `cpu_operator_cost`.
+const MAPPED: f64 = 0.02;
+
 /// The share of a search's pages that has to be read although the index fits into the cache. PostgreSQL's costs are those
 /// of pages on disk; but the pages of an index in use are in memory, and with all of them on disk a search of 400 pages
 /// would be taken for worse than reading a table of as many, which takes ten times as long in memory.
@@ -285,21 +291,22 @@ impl Scan {
         COLD.max(1.0 - cache / self.pages)
     }
 
-    /// The first search. Where the index filters, it looks at more nodes for each that it finds, and goes over to a pass
-    /// when that is cheaper.
+    /// The first search.
     fn search(&self) -> f64 {
-        let search = self.search_for(self.chosen);
-        if self.chosen < 1.0 { search.min(self.search_for(1.0) + self.pass()) } else { search }
-    }
-
-    /// A search that finds one in so many of the nodes that it looks at.
-    fn search_for(&self, share: f64) -> f64 {
-        let candidates = options::ef_search() as f64 * NODES_PER_CANDIDATE / share;
-        let nodes = (candidates + self.rows.log2().max(1.0) * 4.0).min(self.rows);
+        let candidates = options::ef_search() as f64 * NODES_PER_CANDIDATE;
+        let mut nodes = (candidates + self.rows.log2().max(1.0) * 4.0).min(self.rows);
+        let mut maps = 0.0;
+        if self.chosen < 1.0 {
+            // Where the index filters it counts what passes, and then looks at as many nodes as these are at most; a search
+            // among few looks at some times as many as one among all.
+            nodes = (self.rows * self.chosen).min(nodes * (1.0 / self.chosen).min(MOST_FOR_A_FILTER)).max(1.0);
+            // SAFETY: reads a setting.
+            maps = self.rows * MAPPED * unsafe { pg_sys::cpu_operator_cost };
+        }
         // SAFETY: reads settings.
         let cpu = unsafe { pg_sys::cpu_index_tuple_cost + SCORE * pg_sys::cpu_operator_cost };
         let read = (nodes * self.cold()).min(self.pages);
-        nodes * cpu + read * self.page_cost / self.loops.min(10.0).max(1.0)
+        maps + nodes * cpu + read * self.page_cost / self.loops.clamp(1.0, 10.0)
     }
 
     /// A pass over all codes.

@@ -16,14 +16,20 @@ use crate::error::SqlResult;
 use crate::index::pages::{Maps, Nodes};
 use vs_graph::NodeId;
 
-/// Map pages that are read; of a larger index so many, spread evenly.
-const READ: u32 = 128;
+/// Map pages that are read first, spread evenly: enough to see that much passes.
+const READ_FIRST: u32 = 16;
+
+/// Map pages that are read at most, of a larger index so many, spread evenly.
+const READ: u32 = 256;
+
+/// If so much passes, the exact share does not matter.
+const MUCH: f64 = 0.08;
 
 /// Nodes that a pass looks at in the time in which a search gets as far with one candidate.
-const PER_CANDIDATE: usize = 60;
+const PER_CANDIDATE: usize = 100;
 
 /// Of so few nodes a graph falls apart...
-const SPARSE: f64 = 0.025;
+const SPARSE: f64 = 0.04;
 
 /// ... and then a pass may take so many times as long as a search would.
 const SPARSE_COUNTS: usize = 6;
@@ -40,8 +46,8 @@ pub enum Choice {
     Plain,
     /// From one node that passes to the next.
     Filtered(Way),
-    /// Over all that pass.
-    Pass,
+    /// Over all that pass, which are these if they are known.
+    Pass(Option<Vec<NodeId>>),
 }
 
 /// How a search from one node that passes to the next goes.
@@ -56,6 +62,18 @@ pub struct Way {
     pub limit: usize,
 }
 
+/// Reads the maps on these pages: the nodes that may pass, to `ids`. Returns how many maps there were.
+fn read_every(nodes: &Nodes, maps: impl Iterator<Item = u32>, ids: &mut Vec<NodeId>) -> SqlResult<u32> {
+    let (mut reader, mut read) = (Maps::default(), 0);
+    ids.clear();
+    for map in maps {
+        pgrx::check_for_interrupts!();
+        reader.read(nodes, map, ids)?;
+        read += 1;
+    }
+    Ok(read)
+}
+
 /// Chooses the way for the nearest `ef`.
 pub fn choose(nodes: &Nodes, ef: usize) -> SqlResult<Choice> {
     let all = nodes.opened.layout.ids(nodes.opened.index.blocks());
@@ -68,29 +86,31 @@ pub fn choose(nodes: &Nodes, ef: usize) -> SqlResult<Choice> {
     }
     let every = nodes.opened.layout.group() + 1;
     let maps = (nodes.opened.index.blocks().max(1) - 1).div_ceil(every);
-    let step = maps.div_ceil(READ).max(1);
-    let read = maps.div_ceil(step);
-    let (mut reader, mut ids, mut found, mut sample) = (Maps::default(), Vec::new(), 0usize, Vec::new());
-    for number in 0..read {
-        pgrx::check_for_interrupts!();
-        ids.clear();
-        reader.read(nodes, 1 + number * step * every, &mut ids)?;
-        found += ids.len();
-        let of_page = SAMPLE.div_ceil(read as usize);
-        sample.extend(ids.iter().copied().step_by((ids.len() / of_page).max(1)).take(of_page));
+    let (mut ids, mut step) = (Vec::new(), 0);
+    let (mut count, mut share) = (0, 0.0);
+    for most in [READ_FIRST, READ] {
+        if step == 1 {
+            break;
+        }
+        step = maps.div_ceil(most).max(1);
+        let read = read_every(nodes, (1..nodes.opened.index.blocks()).step_by((step * every) as usize), &mut ids)?;
+        count = (ids.len() as f64 * f64::from(maps) / f64::from(read.max(1))) as usize;
+        share = count as f64 / all.max(1) as f64;
+        if share >= MUCH {
+            break;
+        }
     }
-    let count = (found as f64 * f64::from(maps) / f64::from(read.max(1))) as usize;
-    let share = count as f64 / all.max(1) as f64;
     if count <= PER_CANDIDATE * ef || share < SPARSE && count <= SPARSE_COUNTS * PER_CANDIDATE * ef {
-        return Ok(Choice::Pass);
+        return Ok(Choice::Pass((step == 1).then_some(ids)));
     }
+    let sample = ids.iter().copied().step_by((ids.len() / SAMPLE).max(1)).take(SAMPLE).collect();
     if share >= DENSE {
         return Ok(Choice::Plain);
     }
     Ok(Choice::Filtered(Way {
         sample,
         thorough: share < 0.07,
-        wider: if share < 0.15 { 2 } else { 1 },
+        wider: if share < 0.2 { 2 } else { 1 },
         limit: count.max(PER_CANDIDATE * ef),
     }))
 }

@@ -101,6 +101,8 @@ pub struct Pass {
     unplaced: Vec<Block>,
     /// The last pass looked only at what may pass the filter.
     by_map: bool,
+    /// The nodes that may pass the filter, if they have been collected already.
+    possible: Option<Vec<NodeId>>,
 }
 
 impl Pass {
@@ -114,10 +116,16 @@ impl Pass {
         self.floor = floor;
         self.cutoff = cutoff;
         self.complete = false;
+        self.possible = None;
         for &id in handed_out {
             self.marks.insert(id)?;
         }
         Ok(())
+    }
+
+    /// Tells which nodes may pass the filter, if that is known: nodes that come later are invisible to the scan.
+    pub fn look_only_at(&mut self, possible: Option<Vec<NodeId>>) {
+        self.possible = possible;
     }
 
     /// The nearest node that has not been handed out, if its bound is below `before`.
@@ -186,21 +194,34 @@ impl Pass {
 
     /// Looks at the nodes that may pass the filter as the maps say.
     fn look_at_possible(&mut self, nodes: &mut Nodes, query: &Query, keep: usize) -> SqlResult<()> {
-        let remembered = std::rc::Rc::clone(&nodes.opened.remembered);
-        let (mut maps, mut ids, mut scored) = (Maps::default(), Vec::new(), Vec::new());
+        if let Some(possible) = self.possible.take() {
+            self.look_at(nodes, query, keep, &possible)?;
+            self.possible = Some(possible);
+            return Ok(());
+        }
+        let (mut maps, mut ids) = (Maps::default(), Vec::new());
         let blocks = nodes.opened.index.blocks();
         for map in (1..blocks).step_by(nodes.opened.layout.group() as usize + 1) {
             ids.clear();
             maps.read(nodes, map, &mut ids)?;
-            ids.retain(|&id| !self.marks.contains(id));
-            for some in ids.chunks(AT_ONCE) {
-                pgrx::check_for_interrupts!();
-                scored.clear();
-                nodes.score(query, some, &mut scored)?;
-                for candidate in scored.iter().filter(|candidate| candidate.live) {
-                    let bound = remembered.space.lower_bound(query, candidate.score());
-                    self.offer(Bounded { bound, id: candidate.id, generation: candidate.stamp }, keep);
-                }
+            self.look_at(nodes, query, keep, &ids)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at `ids`, which ascend.
+    fn look_at(&mut self, nodes: &mut Nodes, query: &Query, keep: usize, ids: &[NodeId]) -> SqlResult<()> {
+        let remembered = std::rc::Rc::clone(&nodes.opened.remembered);
+        let (mut fresh, mut scored) = (Vec::with_capacity(AT_ONCE), Vec::with_capacity(AT_ONCE));
+        for some in ids.chunks(AT_ONCE) {
+            pgrx::check_for_interrupts!();
+            fresh.clear();
+            fresh.extend(some.iter().copied().filter(|&id| !self.marks.contains(id)));
+            scored.clear();
+            nodes.score(query, &fresh, &mut scored)?;
+            for candidate in scored.iter().filter(|candidate| candidate.live) {
+                let bound = remembered.space.lower_bound(query, candidate.score());
+                self.offer(Bounded { bound, id: candidate.id, generation: candidate.stamp }, keep);
             }
         }
         Ok(())

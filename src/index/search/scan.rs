@@ -243,11 +243,13 @@ impl Scan {
             return pass.start(&[], f64::NEG_INFINITY, cutoff);
         }
         let way = match matching::choose(nodes, options::ef_search())? {
-            Choice::Pass if options::iterative_scan() != IterativeScan::Off => {
+            Choice::Pass(possible) if options::iterative_scan() != IterativeScan::Off => {
                 self.stage = Stage::Pass;
-                return pass.start(&[], f64::NEG_INFINITY, cutoff);
+                pass.start(&[], f64::NEG_INFINITY, cutoff)?;
+                pass.look_only_at(possible);
+                return Ok(());
             }
-            Choice::Pass | Choice::Plain => None,
+            Choice::Pass(_) | Choice::Plain => None,
             Choice::Filtered(way) => Some(way),
         };
         self.stage = Stage::Near;
