@@ -14,6 +14,7 @@
 use super::near::PASS_PAYS;
 use crate::error::SqlResult;
 use crate::index::pages::{Maps, Nodes};
+use crate::index::plan::options;
 use vs_graph::NodeId;
 
 /// Map pages that are read first, spread evenly: enough to see that much passes.
@@ -101,7 +102,8 @@ pub fn choose(nodes: &Nodes, ef: usize) -> SqlResult<Choice> {
         }
     }
     if count <= PER_CANDIDATE * ef || share < SPARSE && count <= SPARSE_COUNTS * PER_CANDIDATE * ef {
-        return Ok(Choice::Pass((step == 1).then_some(ids)));
+        let worth_keeping = step == 1 && size_of_val(&ids[..]) <= options::work_mem() / 2;
+        return Ok(Choice::Pass(worth_keeping.then_some(ids)));
     }
     let sample = ids.iter().copied().step_by((ids.len() / SAMPLE).max(1)).take(SAMPLE).collect();
     if share >= DENSE {
