@@ -45,6 +45,40 @@ fn recall_is_measured_for_every_kind_of_index() {
 }
 
 #[test]
+fn looking_writes_nothing() {
+    let primary = pg_test::Cluster::new();
+    let mut session = primary.database("looking").connect();
+    vectors::table(&mut session, "items", &Generator::new(26, 8).vectors(1500));
+    run(&mut session, "CREATE INDEX by_likeness ON items USING vs_hnsw (embedding)");
+    run(&mut session, "CREATE UNLOGGED TABLE passing (embedding image_embedding(8))");
+    run(&mut session, "CREATE INDEX passing_index ON passing USING vs_hnsw (embedding)");
+    run(&mut session, "BEGIN READ ONLY");
+    assert!(recall(&mut session, "by_likeness", 5, 5).unwrap() > 0.9);
+    run(&mut session, "SELECT vs_hnsw_stats('by_likeness')");
+    let assigned = session.query_one("SELECT pg_current_xact_id_if_assigned()::text", &[]).unwrap();
+    assert_eq!(assigned.get::<_, Option<String>>(0), None, "no transaction id was taken");
+    run(&mut session, "COMMIT");
+    let standby = primary.standby();
+    standby.wait_for_replay(&primary);
+    let mut session = standby.connect("looking");
+    assert!(recall(&mut session, "by_likeness", 5, 5).unwrap() > 0.9);
+    vectors::assert_sound(&mut session, "by_likeness");
+    let error = error_of(&mut session, "SELECT * FROM vs_hnsw_check('passing_index')");
+    assert_eq!(error.message(), "cannot access unlogged index \"passing_index\" during recovery");
+}
+
+#[test]
+fn a_partitioned_index_is_called_by_its_name() {
+    let mut session = Database::shared("inspect_partitioned").connect();
+    run(&mut session, "CREATE TABLE p (id int, embedding image_embedding(8)) PARTITION BY RANGE (id)");
+    run(&mut session, "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)");
+    run(&mut session, "CREATE INDEX p_index ON p USING vs_hnsw (embedding)");
+    let error = error_of(&mut session, "SELECT vs_hnsw_recall('p_index')");
+    assert_eq!((error.code().code(), error.message()), ("42809", "\"p_index\" is a partitioned index"));
+    assert!(error.hint().is_some());
+}
+
+#[test]
 fn only_owners_look_at_an_index() {
     let database = Database::shared("inspect_owner");
     let mut session = database.connect();

@@ -13,7 +13,8 @@
 //! | `plan` | the planner, parameters and settings |
 //! | `inspect` | `vs_hnsw_stats`, `vs_hnsw_check`, `vs_hnsw_recall` |
 //!
-//! Arrows go one way: `build` → `maintain` → `pages` → `keys`, `search` → `pages`, `inspect` → `maintain`; every room reads settings
+//! Arrows go one way: `build` → `maintain` → `pages` → `keys`, `search` → `pages`, `inspect` → `maintain`,
+//! `search`; every room reads settings
 //! from `plan::options`, which reads nothing of theirs.
 
 mod build;

@@ -24,6 +24,9 @@ impl Held {
                 true => pg_sys::ShareLock,
                 false => pg_sys::AccessShareLock,
             } as i32;
+            if pg_sys::get_rel_relkind(oid) as u8 == pg_sys::RELKIND_PARTITIONED_INDEX {
+                return Err(partitioned(oid));
+            }
             let table_oid = pg_sys::IndexGetRelation(oid, true);
             if table_oid == pg_sys::InvalidOid || !may_look_at(oid) {
                 return Err(refused(oid, table_oid == pg_sys::InvalidOid));
@@ -34,6 +37,11 @@ impl Held {
             let ours = pg_sys::get_index_am_oid(c"vs_hnsw".as_ptr(), true);
             if (*(*relation).rd_rel).relam != ours || (*(*relation).rd_rel).relkind as u8 != pg_sys::RELKIND_INDEX {
                 return Err(not_ours(&held.index().name()));
+            }
+            if (*(*relation).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_UNLOGGED
+                && pg_sys::RecoveryInProgress()
+            {
+                return Err(unlogged(&held.index().name()));
             }
             Ok(held)
         }
@@ -88,6 +96,21 @@ fn relation_name(oid: pg_sys::Oid) -> String {
 
 fn not_ours(name: &str) -> SqlError {
     SqlError::new(PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE, format!("\"{name}\" is not a vs_hnsw index"))
+}
+
+fn partitioned(oid: pg_sys::Oid) -> SqlError {
+    let name = relation_name(oid);
+    SqlError::new(PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE, format!("\"{name}\" is a partitioned index"))
+        .detail("The rows are in the indexes of the partitions.")
+        .hint("Call the function for these: SELECT relid FROM pg_partition_tree(the partitioned index) WHERE isleaf.")
+}
+
+fn unlogged(name: &str) -> SqlError {
+    SqlError::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("cannot access unlogged index \"{name}\" during recovery"),
+    )
+    .detail("What is unlogged does not reach a standby.")
 }
 
 fn refused(oid: pg_sys::Oid, no_index: bool) -> SqlError {

@@ -4,7 +4,7 @@
 //! address that the index must have. That a row is there under the wrong vector is not noticed by this.
 
 use super::held::Held;
-use super::rights::{AsOwner, Settings};
+use super::rights::AsOwner;
 use crate::embedding::Embedding;
 use crate::error::SqlResult;
 use crate::index::pages::Tid;
@@ -33,8 +33,6 @@ pub fn missing_rows(held: &Held, tids: &[Tid], all: bool, most: usize) -> SqlRes
     if !comparable {
         return Ok(compared.missing);
     }
-    let _settings = Settings::begin();
-    Settings::set(c"search_path", c"pg_catalog, pg_temp");
     let _owner = AsOwner::begin(held);
     // SAFETY: table and index are open, and writers are locked out. With `ii_Concurrent` and no scan given, the table's
     // access method takes a snapshot and gives the rows that it sees. The function is called through PostgreSQL's table of

@@ -165,10 +165,33 @@ pub fn too_large() -> SqlError {
     SqlError::new(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "too many rows for a vs_hnsw index")
 }
 
+/// Forgets an index that has been changed or dropped; PostgreSQL tells every session that has asked to be told. No OID asks
+/// to forget all.
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn forget(_argument: pg_sys::Datum, oid: pg_sys::Oid) {
+    OPENED.with_borrow_mut(|opened| match oid {
+        pg_sys::InvalidOid => opened.clear(),
+        oid => drop(opened.remove(&oid)),
+    });
+}
+
+/// Asks to be told of changed relations, once in a session.
+fn ask_to_be_told() {
+    thread_local! {
+        static ASKED: Cell<bool> = const { Cell::new(false) };
+    }
+    if !ASKED.replace(true) {
+        // SAFETY: the function stays where it is, as libraries are not unloaded. It calls nothing of PostgreSQL's, and nobody
+        // calls PostgreSQL while the map is borrowed.
+        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(forget), pg_sys::Datum::null()) };
+    }
+}
+
 /// The space for an index, remembered from now on.
 pub fn remember(index: Index, dims: usize, metric: Metric) -> SqlResult<Rc<Remembered>> {
     let space = Space::new(dims, metric).map_err(|error| damaged(index, &error.to_string()))?;
     let remembered = Rc::new(Remembered { space, hints: RefCell::new(Hints::default()), target: Cell::new(None) });
+    ask_to_be_told();
     OPENED.with_borrow_mut(|opened| {
         if opened.len() >= REMEMBERED {
             opened.clear();

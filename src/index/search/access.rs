@@ -2,6 +2,7 @@
 
 use super::alike::Table;
 use super::filter::conditions;
+use super::last_scanned;
 use super::scan::{Cutoff, Scan};
 use crate::embedding::Embedding;
 use crate::error::{OrRaise, SqlError};
@@ -175,6 +176,7 @@ unsafe fn count_scan(scan: pg_sys::IndexScanDesc) {
     // scan a place to count its searches in.
     unsafe {
         let index = (*scan).indexRelation;
+        last_scanned::set((*index).rd_id);
         #[cfg(feature = "pg18")]
         if let Some(instrument) = (*scan).instrument.as_mut() {
             instrument.nsearches += 1;

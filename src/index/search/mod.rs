@@ -9,12 +9,14 @@
 //! | `pass` | the second: all codes, nearest first |
 //! | `alike` | many rows with the very same vector |
 //! | `filter` | what it filters by |
+//! | `last_scanned` | which index a session has scanned last |
 //! | `kill` | marking rows that a scan found dead to everybody |
 
 mod access;
 mod alike;
 mod filter;
 mod kill;
+pub mod last_scanned;
 mod matching;
 mod near;
 mod pass;
