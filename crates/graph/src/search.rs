@@ -11,9 +11,9 @@
 //!
 //! **Inner products** obey no triangle inequality: what has a larger product with the query than all that was found may
 //! hang on a node that has a smaller one. A search by product goes on from the best of what it has seen until a number of
-//! hops in a row have brought nothing: [as many as `ef`](MAX_PATIENCE). Where that is needed it finds what is missing
-//! (20,000 × 64, lengths spread over e³: recall@10 .994 for .886 with `ef` 40, and 2,386 distances for 952), and where it
-//! is not it costs little (10,000 × 3: 300 distances for 264; word vectors: 800 for 504).
+//! hops in a row have brought nothing: [half as many again as `ef`](MAX_PATIENCE). Where that is needed it finds what is
+//! missing (20,000 × 64, lengths spread over e³, `ef` 40: recall@10 .996 for .886, and 2,675 distances for 952), and where
+//! it is not it costs up to twice the distances (10,000 × 3: 423 for 264; word vectors: 933 for 504).
 //!
 //! **Nodes that vanish.** Others may free a node between its being scored and its neighbours being asked for; of the node
 //! where a search starts that would be all that there is to go on with. The lists that led there have been repaired by
@@ -59,7 +59,7 @@ pub struct Beam {
 }
 
 /// The most hops without a find that a search by product waits for, however large its `ef`.
-const MAX_PATIENCE: usize = 64;
+const MAX_PATIENCE: usize = 96;
 
 /// How often a search is tried while nodes vanish on its way. A node vanishes only after every list that named it has been
 /// repaired, so a search begun again meets none of those that made it begin again: each further turn needs another round
@@ -92,7 +92,7 @@ impl Beam {
                 }
             };
             let descended = self.descend(storage, query, entry, 0, &mut starts);
-            let patience = if query.measure() == Measure::Product { ef.min(MAX_PATIENCE) } else { 0 };
+            let patience = if query.measure() == Measure::Product { (ef + ef / 2).min(MAX_PATIENCE) } else { 0 };
             searched = descended.and_then(|()| self.run_layer(storage, query, 0, &starts, ef, patience));
             // The entry point may have been freed between its being read and scored, any node after it was scored.
             if searched.is_err() || !(starts.is_empty() || self.lost) {
