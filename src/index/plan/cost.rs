@@ -10,7 +10,7 @@
 
 use super::list::members;
 use super::options::{self, IterativeScan};
-use super::{filters, minmax};
+use super::{cutoff, filters, minmax};
 use crate::index::pages::Opened;
 use crate::storage::Index;
 use pgrx::prelude::*;
@@ -102,9 +102,11 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let drawn = Drawn::of(root, among, kept);
         let mut page_cost = 0.0;
         pg_sys::get_tablespace_page_costs((*info).reltablespace, &mut page_cost, std::ptr::null_mut());
+        // A cutoff ends a search, and does not make it a filtered one.
+        let filtered = cutoff::share_beside_filters(path).map_or(1.0, |share| (chosen / share).clamp(1.0 / rows, 1.0));
         let scan = Scan {
             rows,
-            chosen,
+            chosen: filtered,
             pages: f64::from((*info).pages).max(1.0),
             page_cost,
             loops: loop_count.max(1.0),

@@ -57,6 +57,27 @@ fn vs_hnsw_cutoff_support(request: pgrx::Internal) -> Returned {
     }
 }
 
+/// The share of rows within the cutoffs of a path; `None` if its clauses are nothing else.
+///
+/// # Safety
+/// `path` must be the planner's, over an index of vs_hnsw.
+pub unsafe fn share_beside_filters(path: *mut pg_sys::IndexPath) -> Option<f64> {
+    let (mut share, mut filters) = (1.0, false);
+    // SAFETY: the planner's nodes are valid.
+    unsafe {
+        for clause in members::<pg_sys::IndexClause>((*path).indexclauses) {
+            if (*clause).lossy && (*clause).indexcol == 0 {
+                share *= members::<pg_sys::RestrictInfo>((*clause).indexquals)
+                    .map(|qual| (*qual).norm_selec)
+                    .product::<f64>();
+            } else {
+                filters = true;
+            }
+        }
+    }
+    filters.then(|| share.clamp(1e-9, 1.0))
+}
+
 /// Adds the cutoffs there are to each path in the order of a distance.
 ///
 /// # Safety
