@@ -41,9 +41,9 @@ fn check(session: &mut Client, queries: &[Embedding], what: &str) {
         let recall = search.recall(session, &index, queries);
         assert!(recall >= 0.98, "{what}, {metric:?}: recall {recall}");
         let whole = Search::nearest("items", metric, 5000);
-        run(session, "SET vs_hnsw.iterative_scan = relaxed_order");
+        run(session, "SET vs_hnsw.exact = on");
         let mut found: Vec<i32> = whole.by_index(session, &index, &queries[0]).iter().map(|row| row.0).collect();
-        run(session, "RESET vs_hnsw.iterative_scan");
+        run(session, "RESET vs_hnsw.exact");
         found.sort_unstable();
         let ids = session.query("SELECT id FROM items ORDER BY id", &[]).unwrap();
         assert_eq!(found, ids.iter().map(|row| row.get(0)).collect::<Vec<i32>>(), "{what}, {metric:?}: every row once");
