@@ -282,7 +282,7 @@ fn what_the_access_method_cannot_do() {
         ),
         (
             "CREATE INDEX ON items USING vs_hnsw (embedding, embedding)",
-            "access method \"vs_hnsw\" does not support multicolumn indexes",
+            "column 2 of vs_hnsw index \"items_embedding_embedding1_idx\" cannot be used to filter",
         ),
         (
             "CREATE INDEX ON items USING vs_hnsw (embedding) INCLUDE (id)",
@@ -294,7 +294,7 @@ fn what_the_access_method_cannot_do() {
         ),
         (
             "CREATE INDEX ON items USING vs_hnsw (id)",
-            "data type integer has no default operator class for access method \"vs_hnsw\"",
+            "first column of vs_hnsw index \"items_id_idx\" is not an embedding",
         ),
     ] {
         assert_eq!(refused(&mut session, sql).1, message, "{sql}");
