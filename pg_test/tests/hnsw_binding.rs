@@ -494,8 +494,7 @@ fn a_column_is_emptied_and_filled_by_vectors_of_another_length() {
     assert_eq!(vectors::stat(&mut session, "by_likeness", "dims"), 2);
     assert_eq!(nearest(&mut session, "items", "[4.2,2]"), [4, 5, 3]);
     vectors::assert_sound(&mut session, "by_likeness");
-    let error =
-        error_of(&mut session, &format!("DELETE FROM items; INSERT INTO items VALUES (1, array_fill(1, ARRAY[9000]))"));
+    let error = error_of(&mut session, "DELETE FROM items; INSERT INTO items VALUES (1, array_fill(1, ARRAY[9000]))");
     assert_eq!(error.code().code(), "54000", "{error:?}");
 }
 
